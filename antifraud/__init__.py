@@ -1,0 +1,1 @@
+"""The command line: one command, `antifraud`, with a verb for each job."""

@@ -1,0 +1,5 @@
+import sys
+
+from antifraud.cli import main
+
+sys.exit(main())

@@ -1,0 +1,165 @@
+"""Every setting of the product: environment variables `FRAUD_<NAME>`, or lines of a `.env` file while developing.
+
+An unknown `FRAUD_*` variable or a bad value stops the start; a message names the variable and the rule, never a value.
+"""
+
+import difflib
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.decision import DECLINED_BUDGET, FLAGGED_BUDGET
+from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
+
+PREFIX = "FRAUD_"
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, missing or breaks its rule."""
+
+
+def parse_duration(value: object) -> object:
+    """Turn `90s`, `15m`, `1h` or `7d` into a duration; anything else is left for the rule to refuse."""
+    if isinstance(value, str) and value[:-1].isdigit() and value[-1:] in _UNITS:
+        return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("must be a whole number followed by s, m, h or d, such as 1d")
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class Settings(BaseSettings):
+    """All settings; the text under each says what it is for."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    id_key: SecretStr | None = None
+    """Key under which customer and terminal ids are hashed: 16 to 64 bytes of secret text. This or `id_key_file`."""
+    id_key_file: Path | None = None
+    """File that holds the id key; white space around it is ignored."""
+    tracking_uri: str = Field(default="", max_length=2000)
+    """MLflow registry: `http(s)://` of a server, or `sqlite:////absolute/path.db` of an embedded store. When empty, an
+    embedded store in `work_folder`."""
+    work_folder: Path = Path("var")
+    """Folder for all that is made locally: scratch databases, downloaded bundles, reports, the embedded store."""
+
+    host: str = "127.0.0.1"
+    """Address that the service listens on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port that the service listens on; 0 takes a free one."""
+    max_body_bytes: int = Field(default=16 * 1024, ge=1024, le=1024 * 1024)
+    """Largest body of `POST /predict`, in bytes."""
+    max_batch_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    """Largest body of `POST /predict/batch`, in bytes."""
+    keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
+    """How long an idle connection is kept; longer than the proxy in front keeps it, or requests are lost."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much the service writes to its log."""
+
+    label_delay: Duration = timedelta(days=1)
+    """From a transaction to its fraud report, where history has no report time of its own."""
+    statistics_age: Duration = timedelta(hours=1)
+    """How often statistics are refreshed; training sees them as old as a request does. Whole hours."""
+    flagged_budget: float = Field(default=FLAGGED_BUDGET, gt=0, lt=1)
+    """Share of honest transactions that may be flagged (review or decline)."""
+    declined_budget: float = Field(default=DECLINED_BUDGET, gt=0, lt=1)
+    """Share of honest transactions that may be declined outright; at most `flagged_budget`."""
+    trees: int = Field(default=200, ge=1, le=2000)
+    """Trees of a model. An answer's time grows with trees times leaves times depth."""
+    leaves: int = Field(default=31, ge=2, le=255)
+    """Leaves of a tree."""
+    learning_rate: float = Field(default=0.03, gt=0, le=1)
+    """Weight of each tree."""
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    """Seed of everything random in training."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """Processor cores that preparation and training may use; the service always uses one."""
+    memory_limit: str = Field(default="4GB", pattern=r"^[1-9][0-9]*(MB|GB)$")
+    """Memory that preparation may use before it spills to disk, such as `4GB`."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        if self.id_key is not None and self.id_key_file is not None:
+            raise ValueError("id_key: set FRAUD_ID_KEY or FRAUD_ID_KEY_FILE, not both")
+        if self.declined_budget > self.flagged_budget:
+            raise ValueError("declined_budget: must not be above flagged_budget")
+        if self.statistics_age < timedelta(hours=1) or self.statistics_age % timedelta(hours=1):
+            raise ValueError("statistics_age: must be whole hours, at least 1h")
+        return self
+
+    def id_hasher(self) -> IdHasher:
+        """Return the hasher for the configured id key.
+
+        Raises
+        ------
+        SettingsError
+            If there is no key, its file cannot be read, or it has another length than 16 to 64 bytes.
+        """
+        rule = f"{MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes"
+        if self.id_key is not None:
+            name, key = "FRAUD_ID_KEY", self.id_key.get_secret_value().strip().encode()
+        elif self.id_key_file is not None:
+            name, key = "FRAUD_ID_KEY_FILE", _read_key(self.id_key_file)
+        else:
+            raise SettingsError(f"FRAUD_ID_KEY_FILE or FRAUD_ID_KEY must be set: a secret of {rule}")
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+            raise SettingsError(f"{name}: the key must have {rule}, it has {len(key)}")
+        return IdHasher(key)
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(f"FRAUD_ID_KEY_FILE: cannot be read ({error.strerror})") from error
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the settings; `given` ones stand above the environment, which stands above `.env`.
+
+    Raises
+    ------
+    SettingsError
+        If a `FRAUD_*` variable is unknown or a value breaks its rule. All mistakes are named at once, no value is.
+    """
+    named = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+    mistakes = [_unknown(name) for name in named if not _is_known(name)]
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        mistakes += [_mistake(details) for details in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("\n".join(mistakes)) from None
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return settings
+
+
+def _is_known(variable: str) -> bool:
+    return variable.upper().removeprefix(PREFIX).lower() in Settings.model_fields
+
+
+def _unknown(variable: str) -> str:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    close = difflib.get_close_matches(variable, known, n=1)
+    return f"{variable}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _mistake(error: ErrorDetails) -> str:
+    text = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        name, _, rule = text.partition(": ")
+        return f"{PREFIX}{name.upper()}: {rule}"
+    field = str(error["loc"][0]).upper().removeprefix(PREFIX)
+    if error["type"] == "extra_forbidden":
+        return _unknown(PREFIX + field)
+    return f"{PREFIX}{field}: {text[0].lower()}{text[1:]}"

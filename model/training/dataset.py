@@ -1,0 +1,152 @@
+"""Clean transactions in, arrays out: each row with the statistics that a request at its moment would have seen."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from model.features import build_features
+from model.statistics import (
+    ENTITIES,
+    HOUR,
+    QUANTITIES,
+    SUM_COLUMNS,
+    WINDOWS,
+    EntityStatistics,
+    Floats,
+    Integers,
+    Snapshot,
+    point_in_time_sql,
+    snapshot_sql,
+)
+from model.transaction import Transactions
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n transactions in order of time, with what was known at each and what came of it.
+
+    Attributes
+    ----------
+    transactions
+        Moments and amounts.
+    sums
+        Statistics at the last refresh before each, (n, 2, 3, 4), NaN where customer or terminal was unknown.
+    label, scenario
+        int64 (n,): 1 for fraud; the simulator's scenario, 0 for none.
+    report_hour
+        Hour in which a fraud became or becomes known, int64 (n,).
+    """
+
+    transactions: Transactions
+    sums: Floats
+    label: Integers
+    scenario: Integers
+    report_hour: Integers
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @cached_property
+    def features(self) -> Floats:
+        """The features, (n, 53)."""
+        return build_features(self.transactions, self.sums)
+
+    def between(self, start: int, end: int) -> "Dataset":
+        """Return the transactions in `[start, end)`, seconds since 1970."""
+        seconds = self.transactions.tx_seconds
+        return self.where((seconds >= start) & (seconds < end))
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Dataset":
+        """Return the chosen transactions."""
+        return Dataset(
+            Transactions(self.transactions.tx_seconds[chosen], self.transactions.tx_amount[chosen]),
+            self.sums[chosen],
+            self.label[chosen],
+            self.scenario[chosen],
+            self.report_hour[chosen],
+        )
+
+
+def time_range(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Return the first moment of the table `transactions` and the one after its last, in seconds since 1970."""
+    row = connection.execute("SELECT MIN(tx_seconds), MAX(tx_seconds) + 1 FROM transactions").fetchone()
+    assert row is not None  # noqa: S101  an aggregate always has one row
+    return int(row[0]), int(row[1])
+
+
+def read_dataset(
+    connection: duckdb.DuckDBPyConnection, *, start: int, end: int, statistics_age_hours: int = 1
+) -> Dataset:
+    """Return the prepared transactions in `[start, end)` with their point-in-time statistics.
+
+    Parameters
+    ----------
+    connection
+        A database that `model.training.prepare.prepare` has filled.
+    start, end
+        Seconds since 1970.
+    statistics_age_hours
+        How often statistics are refreshed: every row sees those of the last whole multiple of it, 1 for the start of
+        its own hour, 24 for the last midnight UTC.
+    """
+    connection.execute(
+        f"CREATE OR REPLACE TABLE asked AS SELECT *, tx_hour - tx_hour % {int(statistics_age_hours)} AS as_of_hour"
+        f" FROM transactions WHERE tx_seconds >= {int(start)} AND tx_seconds < {int(end)}"
+    )
+    for entity in ENTITIES:
+        points = f"(SELECT DISTINCT {entity}_key AS key, as_of_hour AS hour FROM asked) AS points"
+        query = point_in_time_sql(tiles=f"{entity}_tiles", points=points)
+        connection.execute(f"CREATE OR REPLACE TABLE {entity}_sums AS {query}")
+    columns = connection.execute(_JOIN).fetchnumpy()
+    for table in ("asked", *(f"{entity}_sums" for entity in ENTITIES)):
+        connection.execute(f"DROP TABLE {table}")
+    return _dataset(columns)
+
+
+_JOIN = f"""
+SELECT
+    asked.tx_seconds, asked.tx_amount, asked.tx_fraud, COALESCE(asked.tx_fraud_scenario, 0) AS scenario,
+    asked.report_hour,
+    {", ".join(f"{entity}_sums.{column} AS {entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS)}
+FROM asked
+LEFT JOIN customer_sums ON customer_sums.key = asked.customer_key AND customer_sums.hour = asked.as_of_hour
+LEFT JOIN terminal_sums ON terminal_sums.key = asked.terminal_key AND terminal_sums.hour = asked.as_of_hour
+ORDER BY asked.tx_seconds, asked.transaction_id
+"""
+
+
+def _dataset(columns: dict[str, npt.NDArray[np.float64]]) -> Dataset:
+    n = len(columns["tx_seconds"])
+    sums = np.empty((n, len(ENTITIES) * len(SUM_COLUMNS)))
+    for place, name in enumerate(f"{entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS):
+        sums[:, place] = np.ma.filled(columns[name], np.nan)
+    return Dataset(
+        Transactions(_integers(columns["tx_seconds"]), np.ma.filled(columns["tx_amount"], np.nan)),
+        sums.reshape(n, len(ENTITIES), len(WINDOWS), len(QUANTITIES)),
+        _integers(columns["tx_fraud"]),
+        _integers(columns["scenario"]),
+        _integers(columns["report_hour"]),
+    )
+
+
+def _integers(column: npt.NDArray[np.float64]) -> Integers:
+    return np.ma.getdata(column).astype(np.int64)
+
+
+def read_snapshot(connection: duckdb.DuckDBPyConnection, *, as_of_hour: int) -> Snapshot:
+    """Return the statistics of all customers and terminals as of the start of an hour (hours since 1970)."""
+    entities = {}
+    for entity in ENTITIES:
+        query = snapshot_sql(tiles=f"{entity}_tiles", as_of_hour=as_of_hour)
+        columns = connection.execute(query).fetchnumpy()
+        sums = np.stack([np.ma.getdata(columns[name]) for name in SUM_COLUMNS], axis=1)
+        entities[entity] = EntityStatistics(_integers(columns["key"]), sums)
+    return Snapshot(as_of_hour, entities["customer"], entities["terminal"])
+
+
+def end_hour(end: int) -> int:
+    """Return the first whole hour by which all transactions before `end` (seconds since 1970) have happened."""
+    return -(-end // HOUR)

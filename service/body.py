@@ -1,0 +1,68 @@
+"""Request bodies: read up to a limit, then parsed as exactly one JSON document."""
+
+import json
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.problems import RequestError
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """Return the body, at most `limit` bytes; what is longer is refused as soon as that is known.
+
+    Raises
+    ------
+    RequestError
+        413 for a body over the limit, 415 for one that says it is not JSON, 400 for a client that went away.
+    """
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise RequestError(415, "Send the body as application/json.")
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise RequestError(400, "The connection closed before the body was complete.") from None
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, f"The body must not be larger than {limit} bytes.")
+
+
+def parse_json(body: bytes) -> object:
+    """Parse exactly one JSON document, UTF-8, with no key twice in an object.
+
+    Raises
+    ------
+    RequestError
+        400 with the rule that is broken; nothing of the body is repeated.
+    """
+    if not body.strip():
+        raise RequestError(400, "The body is empty; it must be one JSON document.")
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise RequestError(400, "The body is not valid UTF-8.") from None
+    except (ValueError, RecursionError):
+        raise RequestError(400, "The body is not one valid JSON document.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RequestError(400, "A JSON object in the body has the same key twice.")
+    return found
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise RequestError(400, "NaN and Infinity are not JSON numbers.")

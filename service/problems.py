@@ -1,0 +1,82 @@
+"""Errors as the client sees them: RFC 9457 problem details of at most 2 KiB that repeat no value of the request."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+from starlette.responses import Response
+
+from service.schemas import RULES
+
+MEDIA_TYPE = "application/problem+json"
+MAX_MISTAKES = 8  # named in one answer, which so stays under 2 KiB
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_]{0,31}")
+
+TITLES = {
+    400: "Not one JSON document",
+    404: "No such page",
+    405: "Method not allowed",
+    411: "Length required",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "A field breaks its rule",
+    500: "Internal error",
+    503: "Not available now",
+}
+
+
+class RequestError(Exception):
+    """A request that cannot be answered: status, a sentence, and the fields that break their rules."""
+
+    def __init__(self, status: int, detail: str, mistakes: Iterable[Mapping[str, Any]] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.mistakes = list(mistakes)
+
+
+def problem(
+    status: int, detail: str, mistakes: Iterable[Mapping[str, Any]] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return problem details as a response."""
+    title = TITLES.get(status, "Request refused")
+    body: dict[str, Any] = {"type": _type(title), "title": title, "status": status, "detail": detail}
+    listed = list(mistakes)
+    if listed:
+        body["errors"] = listed[:MAX_MISTAKES]
+        if len(listed) > MAX_MISTAKES:
+            body["detail"] = f"{detail} The first {MAX_MISTAKES} of {len(listed)} are listed."
+    return Response(json.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def invalid_fields(errors: Iterable[ErrorDetails]) -> RequestError:
+    """Return the answer to a request whose fields break their rules, as pydantic found them."""
+    mistakes = list({str(mistake): mistake for mistake in map(_mistake, errors)}.values())
+    return RequestError(422, "The request has fields that break their rules.", mistakes)
+
+
+def _mistake(error: ErrorDetails) -> dict[str, Any]:
+    place = error["loc"]
+    in_batch = len(place) > 1 and place[0] == "transactions" and isinstance(place[1], int)
+    field = str(place[2] if in_batch and len(place) > 2 else place[0] if place and not in_batch else "transaction")
+    mistake: dict[str, Any] = {"field": _printable(field), "rule": _rule(field, error["type"])}
+    return ({"index": place[1]} if in_batch else {}) | mistake
+
+
+def _rule(field: str, kind: str) -> str:
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return "is not a known field"
+    return RULES.get(field, "must be a JSON object")
+
+
+def _printable(field: str) -> str:
+    """Return a field's name if it can be one of ours or a slip of the pen; anything else could be somebody's data."""
+    return field if field in RULES or _FIELD_NAME.fullmatch(field) else "(unknown field)"
+
+
+def _type(title: str) -> str:
+    return "urn:antifraud:" + title.lower().replace(" ", "-")

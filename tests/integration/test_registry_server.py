@@ -1,0 +1,208 @@
+"""What only a real `mlflow server` can show; liars and broken lines are in tests/model/test_registry.py."""
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from model.registry import (
+    CHAMPION,
+    CURRENT,
+    MODEL_NAME,
+    STATISTICS_NAME,
+    AliasNotFoundError,
+    ArtifactError,
+    Publisher,
+    RegistryError,
+    RegistryUnavailableError,
+    Version,
+    open_publisher,
+    open_reader,
+)
+
+pytestmark = pytest.mark.integration
+
+START_TIMEOUT_S = 300  # two minutes where no compiled files lie beside MLflow
+FILES = {"manifest.json": b"{}", "model.txt": os.urandom(3 * 2**20), "sub/rows-1.bin": b"\0\1", "empty": b""}
+
+
+@contextmanager
+def mlflow_server(home: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    places = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with (
+        (home / "server.log").open("w") as log,
+        subprocess.Popen(
+            command + places, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
+        ) as server,
+    ):
+        try:
+            wait_until_healthy(f"http://127.0.0.1:{port}", server, home / "server.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            stop(server)
+
+
+def wait_until_healthy(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{address}/health", timeout=5).status_code == 200:
+                return
+        time.sleep(0.2)
+    pytest.fail(f"mlflow server did not start:\n{log.read_text()[-3000:]}")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    # Its workers are processes of their own, all in the session that was started for them.
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(timeout=15)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def publisher(address: str) -> Publisher:
+    return open_publisher(address)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in FILES.items():
+        path = tmp_path / "bundle" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "bundle"
+
+
+def publish(publisher: Publisher, folder: Path, name: str = MODEL_NAME) -> Version:
+    with publisher.run("training", "a run", {"why": "test"}) as run:
+        run.log_params({"trees": 200})
+        run.log_metrics({"recall": 0.95})
+        run.log_file(folder / "manifest.json", "reports")
+        return publisher.publish(name, folder, run_id=run.run_id, tags={"manifest_sha256": "abc"})
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_mlflow_published_comes_back_by_rest_byte_for_byte(
+    address: str, publisher: Publisher, folder: Path, tmp_path: Path
+) -> None:
+    version = publish(publisher, folder)
+    publisher.set_alias(MODEL_NAME, CHAMPION, version.version)
+
+    reader = open_reader(address)
+    found = reader.resolve(MODEL_NAME, CHAMPION)
+    reader.download(found, tmp_path / "pod")
+
+    assert found == version == publisher.find_alias(MODEL_NAME, CHAMPION)
+    assert found.tags == {"manifest_sha256": "abc"}
+    assert read_files(tmp_path / "pod") == FILES
+
+
+def test_a_moved_alias_is_seen_at_the_next_question(address: str, publisher: Publisher, folder: Path) -> None:
+    reader = open_reader(address)
+    for version in (publish(publisher, folder, STATISTICS_NAME), publish(publisher, folder, STATISTICS_NAME)):
+        publisher.set_alias(STATISTICS_NAME, CURRENT, version.version)
+        assert reader.resolve(STATISTICS_NAME, CURRENT) == version
+
+
+def test_a_version_registered_by_its_run_address_is_found(
+    address: str, publisher: Publisher, folder: Path, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    version = publish(publisher, folder)
+    client, place = MlflowClient(address), version.source.partition("/artifacts/")[2]
+    by_run = client.create_model_version(MODEL_NAME, f"runs:/{version.run_id}/{place}", run_id=version.run_id)
+    publisher.set_alias(MODEL_NAME, "by-run", str(by_run.version))
+    reader = open_reader(address)
+    reader.download(reader.resolve(MODEL_NAME, "by-run"), tmp_path / "pod")
+
+    assert read_files(tmp_path / "pod") == FILES
+
+
+@pytest.mark.parametrize(("name", "alias"), [(MODEL_NAME, "nobody"), ("no-such-model", CHAMPION)])
+def test_a_missing_alias_and_a_missing_model_say_what_to_run(
+    address: str, publisher: Publisher, folder: Path, name: str, alias: str
+) -> None:
+    publish(publisher, folder)
+    with pytest.raises(AliasNotFoundError, match="antifraud train"):
+        open_reader(address).resolve(name, alias)
+    assert publisher.find_alias(name, alias) is None
+    assert publisher.versions("no-such-model") == []
+
+
+def test_a_version_that_does_not_exist_cannot_be_downloaded(address: str, tmp_path: Path) -> None:
+    with pytest.raises(RegistryUnavailableError):
+        open_reader(address).download(Version(MODEL_NAME, "99999", "", {}, None), tmp_path / "pod")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_were_lost_on_the_server_are_an_error_here(
+    address: str, publisher: Publisher, folder: Path, tmp_path: Path
+) -> None:
+    from mlflow.artifacts import list_artifacts
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    version = publish(publisher, folder, "lost")
+    get_artifact_repository(version.source, tracking_uri=address).delete_artifacts()
+    assert list_artifacts(artifact_uri=version.source, tracking_uri=address) == []
+
+    with pytest.raises(ArtifactError, match="has no files"):
+        open_reader(address).download(version, tmp_path / "pod")
+    assert not (tmp_path / "pod").exists()
+
+
+def test_two_publishers_at_once_make_two_versions(address: str, folder: Path) -> None:
+    made: list[str] = []
+
+    def rush() -> None:
+        made.append(publish(open_publisher(address), folder, "rush").version)
+
+    threads = [threading.Thread(target=rush) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(made) == ["1", "2"]
+
+
+def test_credentials_in_the_address_never_show(address: str) -> None:
+    secret = base64.b32encode(os.urandom(10)).decode()
+    with_secret = address.replace("://", f"://ada:{secret}@")
+    with pytest.raises(AliasNotFoundError) as not_found:
+        open_reader(with_secret).resolve("no-such-model", CHAMPION)
+    with pytest.raises(RegistryError, match="refused") as refused:
+        open_publisher(with_secret).set_alias("no-such-model", CHAMPION, "1")
+
+    assert secret not in str(not_found.value) + str(refused.value)
