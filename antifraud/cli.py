@@ -83,7 +83,7 @@ def _add_simulate(parser: Parser) -> None:
 def _simulate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from model.training.simulate import PROFILES, simulate
+    from model.training.simulation import PROFILES, simulate
 
     names = ("days", "customers", "terminals", "start", "seed", "dirt")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

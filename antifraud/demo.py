@@ -83,7 +83,7 @@ def _own_key(settings: Settings, work: Path) -> dict[str, Any]:
 
 
 def _simulated(folder: Path) -> Path:
-    from model.training.simulate import PROFILES, simulate
+    from model.training.simulation import PROFILES, simulate
 
     print("Simulating a small bank ...", flush=True)
     summary = simulate(PROFILES["small"], folder)

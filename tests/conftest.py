@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from model.registry import registry_uri
 from model.settings import Settings, load_settings
-from model.training.simulate import PROFILES, simulate
+from model.training.simulation import PROFILES, simulate
 from model.training.train import TrainingOutcome, train
 from service.app import create_app
 from service.loading import load_champion

@@ -1,0 +1,58 @@
+# `make help` lists the targets. Everything is installed into .venv, everything made at run time lies in var/.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lint docs lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port 8000 (or PORT=n), show two decisions
+	@$(BIN)/antifraud run $(if $(HISTORY),--history "$(HISTORY)") $(if $(PORT),--port "$(PORT)") $(if $(ONCE),--once)
+
+test: $(INSTALLED)  ## Run all tests (TEST_HISTORY=file adds those on public transactions; ARGS=... goes to pytest)
+	@$(BIN)/pytest $(ARGS)
+
+check: lint test  ## The one gate: format, lint, types, import contracts, generated pages, tests
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@out=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
+	@$(BIN)/antifraud reasons --check docs/reasons.md
+	@echo "format, lint, types, import contracts and generated pages are in order"
+
+format: $(INSTALLED)  ## Format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+docs: $(INSTALLED)  ## Write the generated pages again
+	@$(BIN)/antifraud reasons >docs/reasons.md
+
+lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
+	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
+	@$(LOCK) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+
+clean:  ## Remove all that was made here: var/, .venv and caches
+	@rm -rf var .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python cannot make environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing packages into .venv (a minute or two, once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-index --no-build-isolation --no-deps -e .
+	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || \
+		{ echo "LightGBM needs the OpenMP runtime; on Debian and Ubuntu: apt-get install libgomp1"; exit 1; }
+	@touch $@
