@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException) -> int:
-    print(f"antifraud: {error}", file=sys.stderr)
+    for line in str(error).splitlines() or [type(error).__name__]:
+        print(f"antifraud: {line}", file=sys.stderr)
     return 1
 
 
@@ -70,14 +71,41 @@ def _settings(options: argparse.Namespace) -> "Settings":
 
 
 def _add_simulate(parser: Parser) -> None:
-    parser.add_argument("--out", type=Path, required=True, help="folder for one Parquet file a day")
-    parser.add_argument("--profile", choices=("small", "bank"), default="small", help="default: small")
-    parser.add_argument("--days", type=int, help="days of history")
-    parser.add_argument("--customers", type=int, help="number of customers")
-    parser.add_argument("--terminals", type=int, help="number of terminals")
-    parser.add_argument("--start", type=date.fromisoformat, metavar="YYYY-MM-DD", help="first day")
-    parser.add_argument("--seed", type=int, help="same seed, same bytes")
-    parser.add_argument("--dirt", type=float, metavar="SHARE", help="share of rows with each kind of dirt, 0 to 1")
+    size = "default: the profile's"
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for one Parquet file a day; days of the same settings that it already holds are kept, so an"
+        " interrupted run goes on where it stopped",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("small", "bank"),
+        default="small",
+        help="small (default): 2 000 customers, 4 000 terminals, 90 days, 0.35 million rows, 2 %% fraud; bank:"
+        " 1 000 000 customers, 1 000 terminals, 30 days, 58 million rows (0.5 GB), 5 %% fraud",
+    )
+    parser.add_argument("--days", type=int, metavar="N", help=f"days of history; {size}")
+    parser.add_argument("--customers", type=int, metavar="N", help=f"number of customers; {size}")
+    parser.add_argument("--terminals", type=int, metavar="N", help=f"number of terminals; {size}")
+    parser.add_argument("--start", type=_day, metavar="YYYY-MM-DD", help="first day; default: 2026-01-01")
+    parser.add_argument("--seed", type=int, metavar="N", help="same seed, same bytes; default: 0")
+    parser.add_argument(
+        "--dirt",
+        type=float,
+        metavar="SHARE",
+        help="share of rows, 0 to 1, with each kind of dirt that real history has: a missing time, a repeated"
+        " transaction id, an id of -999999; default: 0",
+    )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a day as YYYY-MM-DD") from None
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -50,11 +50,14 @@ def run(settings: Settings, *, history: Path | None, once: bool) -> int:
     """
     from service.server import listen
 
-    listen(settings).close()  # a busy port is better known now than after two minutes of training
+    with listen(settings) as listener:  # a busy port is better known now than after two minutes of training
+        port = listener.getsockname()[1]
+    if history is not None and not history.exists():
+        raise DemoError(f"history {history}: there is no such file or folder")
     history = history.resolve() if history else None
     work = settings.work_folder / (_name(history) if history else "demo")
     work.mkdir(parents=True, exist_ok=True)
-    settings = settings.model_copy(update={"work_folder": work, **_own_key(settings, work)})
+    settings = settings.model_copy(update={"port": port, "work_folder": work, **_own_key(settings, work)})
     if history is None:
         history = _simulated(work / "history")
     _train_once(settings, history)
@@ -62,8 +65,18 @@ def run(settings: Settings, *, history: Path | None, once: bool) -> int:
         _show(settings, history)
         if not once:
             print("\nServing until Ctrl-C.", flush=True)
-            process.wait()
+            _wait_for_end(process)
     return 0
+
+
+def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:  # the way to end it, so no failure
+        print("\nStopped.")
+        return
+    if status:
+        raise DemoError(f"the service ended by itself, with exit code {status}")
 
 
 def _name(history: Path) -> str:
@@ -85,7 +98,9 @@ def _own_key(settings: Settings, work: Path) -> dict[str, Any]:
 def _simulated(folder: Path) -> Path:
     from model.training.simulation import PROFILES, simulate
 
-    print("Simulating a small bank ...", flush=True)
+    print(
+        "Simulating a small bank ..." if not folder.exists() else "Using the small bank simulated before.", flush=True
+    )
     summary = simulate(PROFILES["small"], folder)
     print(f"  {summary.rows:,} card payments of {summary.days} days, {summary.fraud_share:.2%} of them fraud")
     return folder
@@ -106,7 +121,9 @@ def _train_once(settings: Settings, history: Path) -> None:
 
 
 def _fingerprint(history: Path) -> dict[str, list[float]]:
-    files = sorted(path for path in history.rglob("*") if path.is_file()) if history.is_dir() else [history]
+    # What begins like this is no part of a history: the simulator's summary, for one, is written again each time.
+    found = sorted(path for path in history.rglob("*") if path.is_file() and path.name[0] not in "._")
+    files = found if history.is_dir() else [history]
     return {"files": [value for path in files for value in (path.stat().st_size, path.stat().st_mtime)]}
 
 
@@ -122,13 +139,16 @@ def _service(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     if settings.id_key_file is not None:
         environment["FRAUD_ID_KEY_FILE"] = str(settings.id_key_file)
     process = subprocess.Popen([sys.executable, "-m", "antifraud", "serve"], env=environment)
+    # What ends this process must not leave the other one behind.
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         _wait_until_ready(settings, process)
         yield process
     finally:
         # Ctrl-C in a terminal reaches both processes; asking once more does no harm.
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         process.wait(timeout=30)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _wait_until_ready(settings: Settings, process: "subprocess.Popen[bytes]") -> None:
@@ -137,7 +157,7 @@ def _wait_until_ready(settings: Settings, process: "subprocess.Popen[bytes]") ->
         if process.poll() is not None:
             raise DemoError("the service did not start; its last line says why")
         try:
-            if httpx.get(f"{_address(settings)}/ready", timeout=1).status_code == 200:
+            if httpx.get(f"{_address(settings)}/ready", timeout=1, trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)
@@ -149,7 +169,8 @@ def _address(settings: Settings) -> str:
 
 
 def _show(settings: Settings, history: Path) -> None:
-    with httpx.Client(base_url=_address(settings), timeout=10) as client:
+    # No proxy stands between two processes of one machine, whatever the environment says.
+    with httpx.Client(base_url=_address(settings), timeout=10, trust_env=False) as client:
         versions = client.get("/version").raise_for_status().json()
         examples = _examples(history, as_of=datetime.fromisoformat(versions["statistics_as_of"]))
         for example in examples:

@@ -4,8 +4,6 @@ Hashes are checked before anything is parsed (LightGBM ends the process on a tru
 and the id key, then the golden rows. Nothing is ever unpickled.
 """
 
-import hashlib
-import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
@@ -18,19 +16,27 @@ import numpy as np
 
 from model.decision import CutOffs, decide
 from model.explain import BoosterExplainer, Explainer, margins
-from model.features import FEATURE_NAMES, build_features, schema_fingerprint
+from model.features import FEATURE_NAMES, build_features
+from model.manifest import BundleError, read_json, reading, verify, write_json, write_manifest
 from model.score import load_booster, probability
-from model.statistics import ENTITIES, QUANTITIES, SUM_COLUMNS, WINDOWS, EntityStatistics, Floats, Snapshot
+from model.statistics import ENTITIES, QUANTITIES, SUM_COLUMNS, WINDOWS, EntityStatistics, Floats, Snapshot, hour_text
 from model.transaction import Transactions
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "GoldenCase",
+    "golden_cases",
+    "read_bundle",
+    "read_snapshot",
+    "write_bundle",
+    "write_snapshot",
+]
+
+BUNDLE_FILES = ("model.txt", "bundle.json", "golden.json")
+SNAPSHOT_FILES = ("snapshot.json", *(f"{entity}_{part}.npy" for entity in ENTITIES for part in ("keys", "sums")))
 GOLDEN_TOLERANCE = 1e-9  # log-odds; another processor may round differently, another model is further away
 LIBRARIES = ("lightgbm", "numpy")
-
-
-class BundleError(ValueError):
-    """A bundle or snapshot that must not be used: damaged, for other features, or of another id key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +114,8 @@ def write_bundle(
     """
     folder.mkdir(parents=True)
     (folder / "model.txt").write_text(booster_text, encoding="utf-8")
-    _write_json(folder / "golden.json", [asdict(case) for case in golden])
-    _write_json(
+    write_json(folder / "golden.json", [asdict(case) for case in golden])
+    write_json(
         folder / "bundle.json",
         {
             "feature_names": list(FEATURE_NAMES),
@@ -118,7 +124,7 @@ def write_bundle(
             "facts": dict(facts),
         },
     )
-    return _write_manifest(folder, kind="model", id_key_fingerprint=id_key_fingerprint)
+    return write_manifest(folder, kind="model", id_key_fingerprint=id_key_fingerprint)
 
 
 def read_bundle(folder: Path, *, id_key_fingerprint: str, manifest_sha256: str | None = None) -> Bundle:
@@ -134,23 +140,38 @@ def read_bundle(folder: Path, *, id_key_fingerprint: str, manifest_sha256: str |
     Raises
     ------
     BundleError
-        If a file is missing or changed, the features or the key are others, or a golden row has another answer.
+        If a file is missing, changed or malformed, the features or the key are others, the booster is of another kind,
+        or a golden row has another answer.
     """
-    _verify(folder, kind="model", id_key_fingerprint=id_key_fingerprint, manifest_sha256=manifest_sha256)
-    contents = _read_json(folder / "bundle.json")
-    if contents["feature_names"] != list(FEATURE_NAMES):
-        raise BundleError(f"bundle {folder.name}: its feature names are not those of this version of the code")
-    booster = load_booster((folder / "model.txt").read_text(encoding="utf-8"))
-    if booster.num_feature() != len(FEATURE_NAMES):
-        raise BundleError(f"bundle {folder.name}: the booster has {booster.num_feature()} features")
-    bundle = Bundle(BoosterExplainer(booster), CutOffs(**contents["cutoffs"]), contents["facts"])
-    _check_golden(bundle, [GoldenCase(**case) for case in _read_json(folder / "golden.json")], name=folder.name)
+    verify(
+        folder,
+        kind="model",
+        files=BUNDLE_FILES,
+        id_key_fingerprint=id_key_fingerprint,
+        manifest_sha256=manifest_sha256,
+    )
+    what = f"model {folder.name}"
+    with reading(what, "bundle.json"):
+        contents = read_json(folder / "bundle.json")
+        cutoffs, facts = CutOffs(**contents["cutoffs"]), dict(contents["facts"])
+        if contents["feature_names"] != list(FEATURE_NAMES):
+            raise BundleError(f"{what}: the feature names in bundle.json are not those of this version of the code")
+    with reading(what, "model.txt"):
+        booster = load_booster((folder / "model.txt").read_text(encoding="utf-8"))
+    if booster.feature_name() != list(FEATURE_NAMES):
+        raise BundleError(
+            f"{what}: model.txt has {booster.num_feature()} features, not the {len(FEATURE_NAMES)} of this version of"
+            " the code in their order"
+        )
+    bundle = Bundle(BoosterExplainer(booster), cutoffs, facts)
+    with reading(what, "golden.json"):
+        _check_golden(bundle, [GoldenCase(**case) for case in read_json(folder / "golden.json")], what=what)
     return bundle
 
 
-def _check_golden(bundle: Bundle, cases: list[GoldenCase], *, name: str) -> None:
+def _check_golden(bundle: Bundle, cases: list[GoldenCase], *, what: str) -> None:
     if not cases:
-        raise BundleError(f"bundle {name}: it has no golden rows, so nothing shows that it scores correctly")
+        raise BundleError(f"{what}: golden.json has no rows, so nothing shows that the model scores correctly")
     transactions = Transactions(
         np.array([case.tx_seconds for case in cases], dtype=np.int64),
         np.array([case.tx_amount for case in cases], dtype=np.float64),
@@ -164,7 +185,7 @@ def _check_golden(bundle: Bundle, cases: list[GoldenCase], *, name: str) -> None
     )
     for place, (expected, got) in enumerate(zip(cases, again, strict=True)):
         if not _agree(expected, got):
-            raise BundleError(f"bundle {name}: golden row {place} gets another answer than it was published with")
+            raise BundleError(f"{what}: row {place} of golden.json gets another answer than it was published with")
 
 
 def _agree(expected: GoldenCase, got: GoldenCase) -> bool:
@@ -176,6 +197,10 @@ def _agree(expected: GoldenCase, got: GoldenCase) -> bool:
     )
 
 
+def _gaps(numbers: list[float]) -> list[float | None]:
+    return [None if math.isnan(number) else number for number in numbers]
+
+
 def write_snapshot(folder: Path, snapshot: Snapshot, *, id_key_fingerprint: str, facts: Mapping[str, Any]) -> str:
     """Write a statistics snapshot into a new folder and return the SHA-256 of its manifest."""
     folder.mkdir(parents=True)
@@ -183,7 +208,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, id_key_fingerprint: str,
         statistics: EntityStatistics = getattr(snapshot, entity)
         np.save(folder / f"{entity}_keys.npy", statistics.keys, allow_pickle=False)
         np.save(folder / f"{entity}_sums.npy", statistics.sums, allow_pickle=False)
-    _write_json(
+    write_json(
         folder / "snapshot.json",
         {
             "as_of_hour": snapshot.as_of_hour,
@@ -192,75 +217,32 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, id_key_fingerprint: str,
             "facts": dict(facts),
         },
     )
-    return _write_manifest(folder, kind="statistics", id_key_fingerprint=id_key_fingerprint)
+    return write_manifest(folder, kind="statistics", id_key_fingerprint=id_key_fingerprint)
 
 
 def read_snapshot(folder: Path, *, id_key_fingerprint: str, manifest_sha256: str | None = None) -> Snapshot:
     """Verify a statistics snapshot and load it; parameters and errors as of `read_bundle`."""
-    _verify(folder, kind="statistics", id_key_fingerprint=id_key_fingerprint, manifest_sha256=manifest_sha256)
-    contents = _read_json(folder / "snapshot.json")
-    entities = {
-        entity: EntityStatistics(
-            np.load(folder / f"{entity}_keys.npy", allow_pickle=False),
-            np.load(folder / f"{entity}_sums.npy", allow_pickle=False),
-        )
-        for entity in ENTITIES
-    }
-    return Snapshot(int(contents["as_of_hour"]), entities["customer"], entities["terminal"])
-
-
-def _write_manifest(folder: Path, *, kind: str, id_key_fingerprint: str) -> str:
-    _write_json(
-        folder / MANIFEST,
-        {
-            "format": FORMAT,
-            "kind": kind,
-            "feature_schema": schema_fingerprint(),
-            "id_key_fingerprint": id_key_fingerprint,
-            "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
-        },
+    verify(
+        folder,
+        kind="statistics",
+        files=SNAPSHOT_FILES,
+        id_key_fingerprint=id_key_fingerprint,
+        manifest_sha256=manifest_sha256,
     )
-    return _sha256(folder / MANIFEST)
+    what = f"statistics {folder.name}"
+    with reading(what, "snapshot.json"):
+        contents = read_json(folder / "snapshot.json")
+        as_of_hour = int(contents["as_of_hour"])
+        if contents["columns"] != list(SUM_COLUMNS) or contents["as_of"] != hour_text(as_of_hour):
+            raise BundleError(f"{what}: snapshot.json has other columns, or names its hour in two ways")
+    customer, terminal = (_read_entity(folder, entity, what=what) for entity in ENTITIES)
+    return Snapshot(as_of_hour, customer, terminal)
 
 
-def _verify(folder: Path, *, kind: str, id_key_fingerprint: str, manifest_sha256: str | None) -> None:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise BundleError(f"{kind} {folder.name}: {MANIFEST} is missing")
-    if manifest_sha256 is not None and _sha256(path) != manifest_sha256:
-        raise BundleError(f"{kind} {folder.name}: {MANIFEST} is not the one that was published")
-    manifest = _read_json(path)
-    if manifest.get("format") != FORMAT or manifest.get("kind") != kind:
-        raise BundleError(f"{kind} {folder.name}: {MANIFEST} is not of kind {kind!r}, format {FORMAT}")
-    for name, digest in manifest["files"].items():
-        file = folder / Path(name).name
-        if not file.is_file():
-            raise BundleError(f"{kind} {folder.name}: {name} is missing")
-        if _sha256(file) != digest:
-            raise BundleError(f"{kind} {folder.name}: {name} is not the file that was published (SHA-256 differs)")
-    if manifest["feature_schema"] != schema_fingerprint():
-        raise BundleError(f"{kind} {folder.name}: made for other features than this version of the code has")
-    if manifest["id_key_fingerprint"] != id_key_fingerprint:
-        raise BundleError(
-            f"{kind} {folder.name}: made with another id key than the one configured; every customer would be unknown"
-        )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _gaps(numbers: list[float]) -> list[float | None]:
-    return [None if math.isnan(number) else number for number in numbers]
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundleError(f"{path.parent.name}: {path.name} is not valid JSON") from error
+def _read_entity(folder: Path, entity: str, *, what: str) -> EntityStatistics:
+    arrays = []
+    for name in (f"{entity}_keys.npy", f"{entity}_sums.npy"):
+        with reading(what, name), (folder / name).open("rb") as file:
+            arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+    with reading(what, f"{entity}_keys.npy with {entity}_sums.npy"):
+        return EntityStatistics(*arrays)

@@ -5,18 +5,20 @@ An unknown `FRAUD_*` variable or a bad value stops the start; a message names th
 
 import difflib
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from model.decision import DECLINED_BUDGET, FLAGGED_BUDGET
 from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
 
 PREFIX = "FRAUD_"
+_DURATION = re.compile(r"[0-9]{1,8}[smhd]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -26,14 +28,24 @@ class SettingsError(ValueError):
 
 def parse_duration(value: object) -> object:
     """Turn `90s`, `15m`, `1h` or `7d` into a duration; anything else is left for the rule to refuse."""
-    if isinstance(value, str) and value[:-1].isdigit() and value[-1:] in _UNITS:
+    if isinstance(value, str) and _DURATION.fullmatch(value):
         return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
     if isinstance(value, timedelta):
         return value
-    raise ValueError("must be a whole number followed by s, m, h or d, such as 1d")
+    raise ValueError("must be a whole number of at most 8 digits followed by s, m, h or d, such as 1d")
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class _OwnLines(DotEnvSettingsSource):
+    """A `.env` file is shared with other tools; only lines that begin with `FRAUD_` are ours to judge."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the file says of this product."""
+        own = {*self.settings_cls.model_fields}
+        found = super().__call__().items()
+        return {name: value for name, value in found if name in own or name.upper().startswith(PREFIX)}
 
 
 class Settings(BaseSettings):
@@ -87,6 +99,18 @@ class Settings(BaseSettings):
     memory_limit: str = Field(default="4GB", pattern=r"^[1-9][0-9]*(MB|GB)$")
     """Memory that preparation may use before it spills to disk, such as `4GB`."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the strongest first."""
+        return init_settings, env_settings, _OwnLines(settings_cls), file_secret_settings
+
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         if self.id_key is not None and self.id_key_file is not None:
@@ -107,7 +131,7 @@ class Settings(BaseSettings):
         """
         rule = f"{MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes"
         if self.id_key is not None:
-            name, key = "FRAUD_ID_KEY", self.id_key.get_secret_value().strip().encode()
+            name, key = "FRAUD_ID_KEY", os.fsencode(self.id_key.get_secret_value()).strip()
         elif self.id_key_file is not None:
             name, key = "FRAUD_ID_KEY_FILE", _read_key(self.id_key_file)
         else:

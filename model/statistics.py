@@ -114,6 +114,7 @@ class EntityStatistics:
 
     def lookup(self, keys: Integers) -> Floats:
         """Return the sums of each key, (n, 12); a key that is not known gives a row of NaN."""
+        keys = np.asarray(keys, dtype=np.int64)  # of another type the whole array of keys would be converted
         if not len(self.keys):
             return np.full((len(keys), len(SUM_COLUMNS)), np.nan)
         position = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)

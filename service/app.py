@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from model.settings import Settings
+from service.openapi import describe
 from service.problems import RequestError, problem
 from service.routes import router
 from service.scorer import Loaded, Scorer
@@ -17,7 +18,7 @@ from service.telemetry import MeasureRequests, Telemetry
 log = logging.getLogger("antifraud")
 
 DESCRIPTION = """Judges a payment while it waits: `approve`, `review` or `decline`, with a calibrated probability of
-fraud and the reasons for it in plain words, exact to the last log-odds."""
+fraud and the reasons for it in plain words, each with its exact share of the log-odds."""
 
 
 def create_app(settings: Settings, load_bundle: Callable[[Settings], Loaded]) -> FastAPI:
@@ -39,11 +40,18 @@ def create_app(settings: Settings, load_bundle: Callable[[Settings], Loaded]) ->
         yield
 
     app: FastAPI = FastAPIOffline(
-        title="Antifraud scoring", description=DESCRIPTION, redoc_url=None, lifespan=lifespan, version="1"
+        title="Antifraud scoring",
+        description=DESCRIPTION,
+        redoc_url=None,
+        redirect_slashes=False,
+        swagger_ui_parameters={"validatorUrl": None},  # its default is a server on the internet
+        lifespan=lifespan,
+        version="1",
     )
     app.state.settings = settings
     app.state.telemetry = Telemetry()
     app.include_router(router)
+    describe(app)
     app.add_middleware(MeasureRequests, telemetry=app.state.telemetry)
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _no_such_page)

@@ -1,11 +1,15 @@
 """Request bodies: read up to a limit, then parsed as exactly one JSON document."""
 
 import json
-from typing import Any, NoReturn
+import math
+from collections import Counter
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.problems import RequestError
+from service.problems import RequestError, printable
+
+_LONGEST_INTEGER = 40  # characters; beyond every field's range, and far below where Python refuses to read on
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:
@@ -20,7 +24,7 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     if kind != "application/json" and not kind.endswith("+json"):
         raise RequestError(415, "Send the body as application/json.")
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced[:20]) > limit:
+    if announced.isdecimal() and int(announced[:20]) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
@@ -42,6 +46,9 @@ def _too_large(limit: int) -> RequestError:
 def parse_json(body: bytes) -> object:
     """Parse exactly one JSON document, UTF-8, with no key twice in an object.
 
+    NaN, infinities and endless integers are read as what they are, so that the rule of the field they stand in refuses
+    them by its name.
+
     Raises
     ------
     RequestError
@@ -50,7 +57,7 @@ def parse_json(body: bytes) -> object:
     if not body.strip():
         raise RequestError(400, "The body is empty; it must be one JSON document.")
     try:
-        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return json.loads(body.decode(), object_pairs_hook=_unique, parse_int=_integer)
     except UnicodeDecodeError:
         raise RequestError(400, "The body is not valid UTF-8.") from None
     except (ValueError, RecursionError):
@@ -60,9 +67,11 @@ def parse_json(body: bytes) -> object:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise RequestError(400, "A JSON object in the body has the same key twice.")
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        mistake = {"field": printable(repeated), "rule": "must not stand twice"}
+        raise RequestError(400, "A JSON object in the body has the same key twice.", [mistake])
     return found
 
 
-def _refuse_constant(_: str) -> NoReturn:
-    raise RequestError(400, "NaN and Infinity are not JSON numbers.")
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else math.inf

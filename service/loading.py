@@ -1,6 +1,11 @@
 """From the registry to a verified pair in memory, through a cache of downloaded files on disk."""
 
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from model.bundle import BundleError, read_bundle, read_snapshot
 from model.registry import (
@@ -13,8 +18,12 @@ from model.registry import (
     open_reader,
     registry_uri,
 )
+from model.score import BoosterError
 from model.settings import Settings
+from model.statistics import StatisticsError
 from service.scorer import Loaded
+
+T = TypeVar("T")
 
 
 def load_champion(settings: Settings) -> Loaded:
@@ -29,26 +38,26 @@ def load_champion(settings: Settings) -> Loaded:
     SettingsError
         If there is no id key.
     """
+    fingerprint = settings.id_hasher().fingerprint
     reader = open_reader(registry_uri(settings))
     model, statistics = reader.resolve(MODEL_NAME, CHAMPION), reader.resolve(STATISTICS_NAME, CURRENT)
-    fingerprint = settings.id_hasher().fingerprint
     cache = settings.work_folder / "cache"
-    bundle_folder, snapshot_folder = (_fetch(reader, version, cache) for version in (model, statistics))
-    bundle = read_bundle(
-        bundle_folder, id_key_fingerprint=fingerprint, manifest_sha256=model.tags.get("manifest_sha256")
-    )
-    snapshot = read_snapshot(
-        snapshot_folder, id_key_fingerprint=fingerprint, manifest_sha256=statistics.tags.get("manifest_sha256")
-    )
+
+    bundle = _verified(partial(read_bundle, id_key_fingerprint=fingerprint), reader, model, cache)
+    snapshot = _verified(partial(read_snapshot, id_key_fingerprint=fingerprint), reader, statistics, cache)
     return Loaded(bundle, snapshot, model.version, statistics.version)
 
 
-def _fetch(reader: RegistryReader, version: Version, cache: Path) -> Path:
-    """Return the folder with a version's files; what an earlier start downloaded is used again."""
+def _verified(read: Callable[..., T], reader: RegistryReader, version: Version, cache: Path) -> T:
+    """Read a version's files; what an earlier start downloaded is used again, unless it was damaged since."""
     digest = version.tags.get("manifest_sha256", "")
     if not digest:
         raise BundleError(f"{version}: the registry does not say the SHA-256 of its manifest")
     folder = cache / f"{version.name}-{version.version}-{digest[:16]}"
-    if not folder.is_dir():
-        reader.download(version, folder)
-    return folder
+    if folder.is_dir():
+        # What is wrong here may be wrong on this disk only, after a power failure for example.
+        with suppress(BundleError, StatisticsError, BoosterError):
+            return read(folder, manifest_sha256=digest)
+        shutil.rmtree(folder)
+    reader.download(version, folder)
+    return read(folder, manifest_sha256=digest)

@@ -12,6 +12,7 @@ from service.schemas import RULES
 
 MEDIA_TYPE = "application/problem+json"
 MAX_MISTAKES = 8  # named in one answer, which so stays under 2 KiB
+UNKNOWN_FIELD = "(unknown field)"
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_]{0,31}")
 
 TITLES = {
@@ -57,11 +58,22 @@ def invalid_fields(errors: Iterable[ErrorDetails]) -> RequestError:
     return RequestError(422, "The request has fields that break their rules.", mistakes)
 
 
+def printable(field: str) -> str:
+    """Return a field's name if it can be one of ours or a slip of the pen; anything else could be somebody's data."""
+    return field if field in RULES or _FIELD_NAME.fullmatch(field) else UNKNOWN_FIELD
+
+
 def _mistake(error: ErrorDetails) -> dict[str, Any]:
     place = error["loc"]
-    in_batch = len(place) > 1 and place[0] == "transactions" and isinstance(place[1], int)
-    field = str(place[2] if in_batch and len(place) > 2 else place[0] if place and not in_batch else "transaction")
-    mistake: dict[str, Any] = {"field": _printable(field), "rule": _rule(field, error["type"])}
+    in_batch = len(place) > 1 and place[0] == "transactions"
+    names = place[2:] if in_batch else place
+    field = str(names[0]) if names else "transaction" if in_batch else "body"
+    # A name with half of a surrogate pair is no text, and pydantic blames the object that has it.
+    nameless = not names and error["type"] == "string_unicode"
+    mistake = {
+        "field": UNKNOWN_FIELD if nameless else printable(field),
+        "rule": _rule(field, "extra_forbidden" if nameless else error["type"]),
+    }
     return ({"index": place[1]} if in_batch else {}) | mistake
 
 
@@ -71,11 +83,6 @@ def _rule(field: str, kind: str) -> str:
     if kind == "extra_forbidden":
         return "is not a known field"
     return RULES.get(field, "must be a JSON object")
-
-
-def _printable(field: str) -> str:
-    """Return a field's name if it can be one of ours or a slip of the pen; anything else could be somebody's data."""
-    return field if field in RULES or _FIELD_NAME.fullmatch(field) else "(unknown field)"
 
 
 def _type(title: str) -> str:

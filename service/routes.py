@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from pydantic import ValidationError
+from pydantic import ValidationError, WithJsonSchema
 from pydantic_core import to_json
 
 from model.bundle import LIBRARIES
 from model.features import schema_fingerprint
 from model.settings import Settings
 from service.body import parse_json, read_body
+from service.openapi import ANSWER, ANSWERS, BATCH, PAYMENT, answered_with, body_of, problem_described
 from service.problems import RequestError, invalid_fields
 from service.schemas import (
     RULES,
@@ -19,7 +20,6 @@ from service.schemas import (
     Answers,
     Batch,
     Health,
-    Problem,
     Ready,
     Transaction,
     Versions,
@@ -27,33 +27,24 @@ from service.schemas import (
 from service.scorer import Scorer
 from service.telemetry import Telemetry
 
-router = APIRouter()
+router = APIRouter(generate_unique_id_function=lambda route: route.name)
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
-    for status, text in {
-        400: "The body is not one JSON document.",
-        413: "The body is too large.",
-        415: "The body is not announced as JSON.",
-        422: "A field breaks its rule.",
-    }.items()
-}
-Explain = Annotated[str | None, Query(description="`full` adds every feature's value and SHAP value.")]
-
-
-def _body_of(model: type[Transaction] | type[Batch]) -> dict[str, Any]:
-    """Describe a body that the route reads by itself."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+NOT_LOADED = "No verified model and statistics are loaded."
+Explain = Annotated[
+    str | None,
+    Query(description="`full` adds every feature's value and SHAP value."),
+    WithJsonSchema({"type": "string", "enum": ["reasons", "full"], "default": "reasons"}),
+]
 
 
 @router.post(
     "/predict",
+    tags=["Scoring"],
     summary="Judge one transaction",
     response_model=Answer,
-    responses=_PROBLEMS,
-    openapi_extra=_body_of(Transaction),
+    response_description="The decision and its reasons",
+    responses=answered_with(ANSWER),
+    openapi_extra=body_of(Transaction, PAYMENT),
 )
 async def predict(request: Request, explain: Explain = None) -> Response:
     """Return the decision, the score and its reasons. Safe to repeat: the same body gets the same bytes."""
@@ -70,10 +61,12 @@ async def predict(request: Request, explain: Explain = None) -> Response:
 
 @router.post(
     "/predict/batch",
+    tags=["Scoring"],
     summary="Judge up to 1000 transactions",
     response_model=Answers,
-    responses=_PROBLEMS,
-    openapi_extra=_body_of(Batch),
+    response_description="An answer for each transaction, in order",
+    responses=answered_with(ANSWERS),
+    openapi_extra=body_of(Batch, BATCH),
 )
 async def predict_batch(request: Request, explain: Explain = None) -> Response:
     """Return an answer for each transaction, in order; one that breaks a rule refuses the batch and is named."""
@@ -109,23 +102,29 @@ def _json(value: object) -> Response:
     return Response(to_json(value, inf_nan_mode="null"), media_type="application/json")
 
 
-@router.get("/health", summary="Is the process alive?", response_model=Health)
+@router.get("/health", tags=["Operation"], summary="Is the process alive?", response_model=Health)
 async def health() -> Response:
     """Return 200 as long as the process answers at all; it depends on nothing else."""
     return _json({"status": "alive"})
 
 
-@router.get("/ready", summary="Can this instance score correctly now?", response_model=Ready)
+@router.get(
+    "/ready",
+    tags=["Operation"],
+    summary="Can this instance score correctly now?",
+    response_model=Ready,
+    responses=problem_described(503, NOT_LOADED),
+)
 async def ready(request: Request) -> Response:
     """Return 200 once a verified model and statistics are loaded."""
     scorer: Scorer | None = getattr(request.app.state, "scorer", None)
     if scorer is None:
-        raise RequestError(503, "No verified model and statistics are loaded.")
+        raise RequestError(503, NOT_LOADED)
     loaded = scorer.loaded
     return _json({"status": "ready", "model_version": loaded.model_version, "statistics_as_of": loaded.snapshot.as_of})
 
 
-@router.get("/version", summary="What exactly answers here?", response_model=Versions)
+@router.get("/version", tags=["Operation"], summary="What exactly answers here?", response_model=Versions)
 async def versions(request: Request) -> Response:
     """Return the versions of code, model, statistics and libraries, and what training said of the model."""
     loaded = request.app.state.scorer.loaded
@@ -143,7 +142,13 @@ async def versions(request: Request) -> Response:
     )
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    tags=["Operation"],
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format."""
     telemetry: Telemetry = request.app.state.telemetry

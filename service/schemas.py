@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from model.transaction import EARLIEST, LATEST, MAX_AMOUNT, MAX_ID_LENGTH
 
@@ -12,14 +12,19 @@ MAX_BATCH = 1000  # transactions
 _INT64 = 2**63
 
 # Python's own parser also takes dates without a time and week dates, which are no moments.
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+
+_ID_RULE = f"must be a 64-bit integer or text of 1 to {MAX_ID_LENGTH} characters, not blank, no control characters"
+_LEGACY_RULE = "must be a finite number, text or null; it is not used"
 
 RULES = {
-    "transaction_id": f"must be a 64-bit integer or text of 1 to {MAX_ID_LENGTH} characters",
-    "customer_id": f"must be a 64-bit integer or text of 1 to {MAX_ID_LENGTH} characters",
-    "terminal_id": f"must be a 64-bit integer or text of 1 to {MAX_ID_LENGTH} characters",
+    "transaction_id": _ID_RULE,
+    "customer_id": _ID_RULE,
+    "terminal_id": _ID_RULE,
     "tx_datetime": f"must be a date and time, ISO 8601, {EARLIEST.year} to {LATEST.year - 1}, in UTC if without offset",
     "tx_amount": f"must be a finite number from 0 to {MAX_AMOUNT:.0e}".replace("e+", "e"),
+    "tx_time_seconds": _LEGACY_RULE,
+    "tx_time_days": _LEGACY_RULE,
     "transactions": f"must be a list of 1 to {MAX_BATCH} transactions",
     "explain": "must be reasons or full",
 }
@@ -42,27 +47,21 @@ def parse_moment(value: object) -> datetime:
     return aware
 
 
+# Some character that is not white space, and no control character: a null byte ends text in many a system.
+_ID_PATTERN = r"^[^\x00-\x1F\x7F]*[^\s\x00-\x1F\x7F][^\x00-\x1F\x7F]*$"
+
 Moment = Annotated[datetime, BeforeValidator(parse_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = (
     Annotated[int, Field(ge=-_INT64, lt=_INT64)]
-    | Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"\S")]
+    | Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=_ID_PATTERN)]
 )
-
-EXAMPLE: dict[str, JsonValue] = {
-    "transaction_id": 1754155,
-    "tx_datetime": "2026-04-01T13:27:05Z",
-    "customer_id": 7,
-    "terminal_id": "1042",
-    "tx_amount": 412.0,
-}
+Legacy = int | Annotated[float, Field(allow_inf_nan=False)] | str | None
 
 
 class Transaction(BaseModel):
     """One payment to be judged."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, json_schema_extra={"examples": [EXAMPLE]}
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
     transaction_id: Id = Field(description="Comes back in the answer. A repeated one gets the same answer.")
     tx_datetime: Moment = Field(description="Moment of the payment, ISO 8601; without an offset it is UTC.")
@@ -71,8 +70,8 @@ class Transaction(BaseModel):
     tx_amount: Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)] = Field(
         description="Amount in units of the currency."
     )
-    tx_time_seconds: Any = Field(default=None, description="Sent by old producers; accepted, never used.")
-    tx_time_days: Any = Field(default=None, description="Sent by old producers; accepted, never used.")
+    tx_time_seconds: Legacy = Field(default=None, description="Sent by old producers; accepted, never used.")
+    tx_time_days: Legacy = Field(default=None, description="Sent by old producers; accepted, never used.")
 
 
 class Batch(BaseModel):

@@ -4,6 +4,7 @@ import errno
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 
@@ -34,12 +35,11 @@ def listen(settings: Settings) -> socket.socket:
     address = f"{settings.host}:{settings.port}"
     try:
         return socket.create_server((settings.host, settings.port), backlog=2048, reuse_port=False)
-    except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {address}: FRAUD_HOST is not a known address") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ListenError(f"port {settings.port} is in use: stop what runs there, or set FRAUD_PORT") from error
-        raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+        reason = str(error.strerror).partition(" (while")[0]  # the rest names the address once more
+        raise ListenError(f"cannot listen on {address}: {reason}") from error
 
 
 def serve(settings: Settings) -> int:
@@ -50,6 +50,7 @@ def serve(settings: Settings) -> int:
     """
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     log.setLevel(settings.log_level.upper())
+    _stop_quietly()
     with listen(settings) as listener:
         loaded = load_champion(settings)
         log.info(
@@ -59,6 +60,15 @@ def serve(settings: Settings) -> int:
             *listener.getsockname()[:2],
         )
         return run(settings, loaded, listener)
+
+
+def _stop_quietly() -> None:
+    """Let SIGTERM and Ctrl-C end the process with exit code 0, also while it still loads.
+
+    Once uvicorn has answered what was under way it raises the signal again, to be handled as it was found.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:

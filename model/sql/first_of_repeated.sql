@@ -6,7 +6,10 @@ FROM (
         *,
         ROW_NUMBER() OVER (
             PARTITION BY transaction_id
-            ORDER BY tx_seconds, customer_key, terminal_key, tx_amount, tx_fraud, tx_fraud_scenario, report_seconds
+            -- Engines differ in where nulls come by default.
+            ORDER BY
+                tx_seconds, customer_key, terminal_key, tx_amount,
+                tx_fraud NULLS LAST, tx_fraud_scenario NULLS LAST, report_seconds NULLS LAST
         ) AS place
     FROM classified
     WHERE cause IS NULL AND transaction_id IN (SELECT transaction_id FROM repeated)

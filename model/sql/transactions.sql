@@ -1,13 +1,13 @@
 -- The transactions that can be used, each id once: of several rows with one id the earliest stays.
+-- The ids themselves have done their work here; a label that is still null has not been reported.
 SELECT
-    transaction_id,
     tx_seconds,
     CAST(FLOOR(tx_seconds / 3600) AS BIGINT) AS tx_hour,
     customer_key,
     terminal_key,
     tx_amount,
     CAST(FLOOR(tx_amount * 100 + 0.5) AS BIGINT) AS amount_hundredths,
-    COALESCE(tx_fraud, 0) AS tx_fraud, -- not reported yet
+    tx_fraud,
     tx_fraud_scenario,
     -- No report can come before its transaction.
     CAST(FLOOR(GREATEST(COALESCE(report_seconds, tx_seconds + ${label_delay}), tx_seconds) / 3600) AS BIGINT)

@@ -1,6 +1,7 @@
 """Clean transactions in, arrays out: each row with the statistics that a request at its moment would have seen."""
 
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import duckdb
@@ -11,6 +12,7 @@ from model.features import build_features
 from model.statistics import (
     ENTITIES,
     HOUR,
+    LONGEST_WINDOW,
     QUANTITIES,
     SUM_COLUMNS,
     WINDOWS,
@@ -22,6 +24,8 @@ from model.statistics import (
     snapshot_sql,
 )
 from model.transaction import Transactions
+
+ROWS_PER_BATCH = 2_000_000  # some 0.6 kB each while the statistics of a batch are looked up
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Dataset:
         seconds = self.transactions.tx_seconds
         return self.where((seconds >= start) & (seconds < end))
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> "Dataset":
-        """Return the chosen transactions."""
+    def where(self, chosen: npt.NDArray[np.bool_] | Integers) -> "Dataset":
+        """Return the chosen transactions, by a mask or by their places."""
         return Dataset(
             Transactions(self.transactions.tx_seconds[chosen], self.transactions.tx_amount[chosen]),
             self.sums[chosen],
@@ -80,7 +84,7 @@ def time_range(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
 def read_dataset(
     connection: duckdb.DuckDBPyConnection, *, start: int, end: int, statistics_age_hours: int = 1
 ) -> Dataset:
-    """Return the prepared transactions in `[start, end)` with their point-in-time statistics.
+    """Return the prepared transactions in `[start, end)` with their point-in-time statistics, in order of time.
 
     Parameters
     ----------
@@ -92,29 +96,78 @@ def read_dataset(
         How often statistics are refreshed: every row sees those of the last whole multiple of it, 1 for the start of
         its own hour, 24 for the last midnight UTC.
     """
-    connection.execute(
-        f"CREATE OR REPLACE TABLE asked AS SELECT *, tx_hour - tx_hour % {int(statistics_age_hours)} AS as_of_hour"
-        f" FROM transactions WHERE tx_seconds >= {int(start)} AND tx_seconds < {int(end)}"
+    batches = read_batches(
+        connection,
+        start=start,
+        end=end,
+        statistics_age_hours=statistics_age_hours,
+        rows_per_batch=ROWS_PER_BATCH,
     )
-    for entity in ENTITIES:
-        points = f"(SELECT DISTINCT {entity}_key AS key, as_of_hour AS hour FROM asked) AS points"
-        query = point_in_time_sql(tiles=f"{entity}_tiles", points=points)
-        connection.execute(f"CREATE OR REPLACE TABLE {entity}_sums AS {query}")
-    columns = connection.execute(_JOIN).fetchnumpy()
-    for table in ("asked", *(f"{entity}_sums" for entity in ENTITIES)):
-        connection.execute(f"DROP TABLE {table}")
-    return _dataset(columns)
+    return _in_order_of_time(list(batches))
 
 
+def read_batches(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    start: int,
+    end: int,
+    statistics_age_hours: int = 1,
+    rows_per_batch: int = ROWS_PER_BATCH,
+) -> Generator[Dataset, None, None]:
+    """Yield the rows of `read_dataset` in parts, in bounded memory; each part has all rows of some customers.
+
+    A month of a large bank does not fit into memory as a whole: take a sample of each part and let go of the rest.
+
+    Parameters
+    ----------
+    rows_per_batch
+        About how many rows a part has. A customer is never split.
+    """
+    age = int(statistics_age_hours)
+    asked = (
+        f"SELECT *, tx_hour - tx_hour % {age} AS as_of_hour FROM transactions"
+        f" WHERE tx_seconds >= {int(start)} AND tx_seconds < {int(end)}"
+    )
+    # Older and later tiles can be in no window of these rows.
+    needed = f"hour >= {start // HOUR - age - WINDOWS[LONGEST_WINDOW]} AND hour < {end_hour(end)}"
+    batches = max(1, -(-_count(connection, asked) // rows_per_batch))
+    try:
+        _create_sums(connection, "terminal", asked=f"({asked}) AS asked", tiles=needed)
+        for batch in range(batches):
+            chosen = f"AND ABS(customer_key % {batches}) = {batch}"
+            connection.execute(f"CREATE OR REPLACE TABLE asked AS {asked} {chosen}")
+            _create_sums(connection, "customer", asked="asked", tiles=f"{needed} AND ABS(key % {batches}) = {batch}")
+            yield _dataset(connection.execute(_JOIN).fetchnumpy())
+    finally:
+        for table in ("asked", *(f"{entity}_sums" for entity in ENTITIES)):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = connection.execute(f"SELECT COUNT(*) FROM ({query}) AS counted").fetchone()
+    assert row is not None  # noqa: S101  an aggregate always has one row
+    return int(row[0])
+
+
+def _create_sums(connection: duckdb.DuckDBPyConnection, entity: str, *, asked: str, tiles: str) -> None:
+    query = point_in_time_sql(
+        tiles=f"(SELECT * FROM {entity}_tiles WHERE {tiles}) AS tiles",
+        points=f"(SELECT DISTINCT {entity}_key AS key, as_of_hour AS hour FROM {asked}) AS points",
+    )
+    connection.execute(f"CREATE OR REPLACE TABLE {entity}_sums AS {query}")
+
+
+# Rows that are equal in all that the order looks at are equal in all that is read: the order is the same every time.
 _JOIN = f"""
 SELECT
-    asked.tx_seconds, asked.tx_amount, asked.tx_fraud, COALESCE(asked.tx_fraud_scenario, 0) AS scenario,
-    asked.report_hour,
+    asked.tx_seconds, asked.tx_amount, COALESCE(asked.tx_fraud, 0) AS label,
+    COALESCE(asked.tx_fraud_scenario, 0) AS scenario, asked.report_hour,
     {", ".join(f"{entity}_sums.{column} AS {entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS)}
 FROM asked
 LEFT JOIN customer_sums ON customer_sums.key = asked.customer_key AND customer_sums.hour = asked.as_of_hour
 LEFT JOIN terminal_sums ON terminal_sums.key = asked.terminal_key AND terminal_sums.hour = asked.as_of_hour
-ORDER BY asked.tx_seconds, asked.transaction_id
+ORDER BY
+    asked.tx_seconds, asked.customer_key, asked.terminal_key, asked.tx_amount, label, scenario, asked.report_hour
 """
 
 
@@ -122,11 +175,11 @@ def _dataset(columns: dict[str, npt.NDArray[np.float64]]) -> Dataset:
     n = len(columns["tx_seconds"])
     sums = np.empty((n, len(ENTITIES) * len(SUM_COLUMNS)))
     for place, name in enumerate(f"{entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS):
-        sums[:, place] = np.ma.filled(columns[name], np.nan)
+        sums[:, place] = np.ma.filled(columns.pop(name), np.nan)
     return Dataset(
         Transactions(_integers(columns["tx_seconds"]), np.ma.filled(columns["tx_amount"], np.nan)),
         sums.reshape(n, len(ENTITIES), len(WINDOWS), len(QUANTITIES)),
-        _integers(columns["tx_fraud"]),
+        _integers(columns["label"]),
         _integers(columns["scenario"]),
         _integers(columns["report_hour"]),
     )
@@ -134,6 +187,23 @@ def _dataset(columns: dict[str, npt.NDArray[np.float64]]) -> Dataset:
 
 def _integers(column: npt.NDArray[np.float64]) -> Integers:
     return np.ma.getdata(column).astype(np.int64)
+
+
+def _in_order_of_time(batches: Sequence[Dataset]) -> Dataset:
+    if len(batches) == 1:
+        return batches[0]
+    joined = Dataset(
+        Transactions(
+            np.concatenate([batch.transactions.tx_seconds for batch in batches]),
+            np.concatenate([batch.transactions.tx_amount for batch in batches]),
+        ),
+        *(
+            np.concatenate([getattr(batch, field.name) for batch in batches])
+            for field in fields(Dataset)
+            if field.name != "transactions"
+        ),
+    )
+    return joined.where(np.argsort(joined.transactions.tx_seconds, kind="stable"))
 
 
 def read_snapshot(connection: duckdb.DuckDBPyConnection, *, as_of_hour: int) -> Snapshot:

@@ -1,6 +1,8 @@
+"""Every figure of a tested period, for cut-offs that were chosen before it."""
+
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -9,10 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 from model.decision import CutOffs
-
-RECALL_REQUIRED: Final = 0.95  # requirement: detection, at least this share of frauds found ...
-FPR_REQUIRED: Final = 0.05  # ... while at most this share of honest transactions is flagged
-STRICT_FPR: Final = 0.01  # the share that may be declined outright; a fixed figure to compare models by
+from model.training.evaluation import FPR_REQUIRED, STRICT_FPR, AtCutOff, Evaluation, Week
 
 CALIBRATION_BINS: Final = 10
 DAYS_PER_MONTH: Final = 30
@@ -23,108 +22,12 @@ _EPOCH: Final = date(1970, 1, 1)
 _FIRST_DAY: Final = (date.min - _EPOCH).days
 _LAST_DAY: Final = (date.max - _EPOCH).days
 
-# A flagged payment is looked at before it passes, so the losses of the whole system are those of the review cut-off.
-_HEADLINE: Final = (
-    "frauds_passed_per_100_transactions",
-    "money_passed_per_month",
-    "money_falsely_stopped_per_month",
-)
-
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 class EvaluationError(ValueError):
     """Say which column cannot be evaluated, and which rule it breaks."""
-
-
-@dataclass(frozen=True, slots=True)
-class AtCutOff:
-    """Hold what acting on every score at or above one cut-off would have done.
-
-    `flagged` and `falsely stopped` count those transactions; `passed` counts the frauds below the cut-off. Shares are
-    0 to 1, money is in the unit of the amounts, a month has 30 days. A share of nothing is NaN.
-    """
-
-    cut_off: float
-    recall: float
-    false_positive_rate: float
-    precision: float
-    f1: float
-    frauds_passed_per_100_transactions: float
-    flagged_per_day: float
-    money_passed_per_month: float
-    money_falsely_stopped_per_month: float
-
-
-@dataclass(frozen=True, slots=True)
-class Week:
-    """Hold seven days of the tested period, counted from its first day; the last week may be shorter."""
-
-    first_day: date
-    last_day: date
-    rows: int
-    frauds: int
-    review_recall: float
-    review_false_positive_rate: float
-    decline_recall: float
-    decline_false_positive_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Hold how well frauds were found on the days from `first_day` to `last_day`, both included, in UTC.
-
-    `recall_at_fpr_*` use the best cut-off in hindsight (quality of the ranking); `review` and `decline` use the
-    cut-offs chosen beforehand (what the bank would have seen). Shares are 0 to 1; a share of nothing is NaN.
-    """
-
-    first_day: date
-    last_day: date
-    days: int
-    rows: int
-    frauds: int
-    fraud_share: float
-    roc_auc: float
-    average_precision: float
-    recall_at_fpr_5pct: float
-    recall_at_fpr_1pct: float
-    review: AtCutOff
-    decline: AtCutOff
-    expected_calibration_error: float
-    brier_score: float
-    weeks: tuple[Week, ...]
-
-    @property
-    def ranking_meets_requirement(self) -> bool | None:
-        """Say whether the best cut-off in hindsight finds enough frauds; None if no figure says so."""
-        return _meets_requirement(self.recall_at_fpr_5pct, FPR_REQUIRED)
-
-    @property
-    def review_meets_requirement(self) -> bool | None:
-        """Say whether the review cut-off chosen beforehand keeps both sides; None if no figure says so."""
-        return _meets_requirement(self.review.recall, self.review.false_positive_rate)
-
-    def metrics(self) -> dict[str, float]:
-        """Return every finite figure of the whole period under its plain name."""
-        return {name: float(value) for name, value in self._figures().items() if math.isfinite(value)}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON values: days as ISO dates, a missing figure as None, weeks nested."""
-        return {
-            "first_day": self.first_day.isoformat(),
-            "last_day": self.last_day.isoformat(),
-            **{name: _json_value(value) for name, value in self._figures().items()},
-            "ranking_meets_requirement": self.ranking_meets_requirement,
-            "review_meets_requirement": self.review_meets_requirement,
-            "weeks": [{name: _json_value(value) for name, value in asdict(week).items()} for week in self.weeks],
-        }
-
-    def _figures(self) -> dict[str, float]:
-        apart = {"first_day", "last_day", "review", "decline", "weeks"}
-        whole = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in apart}
-        headline = {name: getattr(self.review, name) for name in _HEADLINE}
-        return whole | headline | _prefixed("review", self.review) | _prefixed("decline", self.decline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,25 +125,6 @@ def expected_calibration_error(label: ArrayLike, score: ArrayLike) -> float:
     bin_of_row = np.searchsorted(inner_edges, probability, side="left")
     surplus = np.bincount(bin_of_row, weights=probability - fraud)
     return float(np.abs(surplus).sum() / fraud.size)
-
-
-def render(evaluation: Evaluation, *, label_delay: str, statistics_age: str) -> str:
-    """Return the evaluation as a plain-text page for a terminal.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-    label_delay, statistics_age : str
-        How long after a payment its fraud is known, and how old statistics may be, as a person says it: "1 day".
-    """
-    sections = (
-        _render_period(evaluation, label_delay, statistics_age),
-        _render_requirement(evaluation),
-        _render_cutoffs(evaluation),
-        _render_ranking(evaluation),
-        _render_weeks(evaluation),
-    )
-    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
 def _checked_rows(*, label: ArrayLike, score: ArrayLike, amount: ArrayLike, tx_seconds: ArrayLike) -> _Rows:
@@ -351,114 +235,3 @@ def _week(fraud: Mask, score: Floats, cutoffs: CutOffs, first: int, last: int) -
 
 def _as_date(day: int) -> date:
     return _EPOCH + timedelta(days=int(day))
-
-
-def _meets_requirement(recall: float, fpr: float) -> bool | None:
-    if math.isnan(recall) or math.isnan(fpr):
-        return None
-    return recall >= RECALL_REQUIRED and fpr <= FPR_REQUIRED
-
-
-def _prefixed(prefix: str, at_cutoff: AtCutOff) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in asdict(at_cutoff).items()}
-
-
-def _json_value(value: date | float) -> str | float | None:
-    if isinstance(value, date):
-        return value.isoformat()
-    return value if math.isfinite(value) else None
-
-
-def _render_period(evaluation: Evaluation, label_delay: str, statistics_age: str) -> list[str]:
-    frauds = f"{evaluation.frauds:,} of them fraud ({_percent(evaluation.fraud_share)})"
-    return [
-        f"Tested on {evaluation.first_day} to {evaluation.last_day} ({_count(evaluation.days, 'day')})",
-        f"  {_count(evaluation.rows, 'transaction')}, {frauds}",
-        f"  label delay {label_delay} (a fraud is known that long after its payment), statistics age {statistics_age}",
-    ]
-
-
-def _render_requirement(evaluation: Evaluation) -> list[str]:
-    review = evaluation.review
-    return [
-        f"Requirement: recall at least {_percent(RECALL_REQUIRED)} at a false positive rate of at most "
-        f"{_percent(FPR_REQUIRED)}",
-        _verdict("chosen beforehand", review.recall, review.false_positive_rate, evaluation.review_meets_requirement),
-        _verdict("best in hindsight", evaluation.recall_at_fpr_5pct, None, evaluation.ranking_meets_requirement),
-    ]
-
-
-def _verdict(cutoff: str, recall: float, fpr: float | None, met: bool | None) -> str:
-    word = {True: "MET", False: "NOT MET", None: "n/a"}[met]
-    reached = f"at most {_percent(FPR_REQUIRED)}" if fpr is None else _percent(fpr)
-    return f"  {word:<8} cut-off {cutoff}: recall {_percent(recall)}, false positive rate {reached}"
-
-
-def _render_cutoffs(evaluation: Evaluation) -> list[str]:
-    header = f"{'Cut-offs chosen beforehand':<38}{'review or decline':>20}{'decline only':>20}"
-    lines = (
-        ("score at or above", "cut_off", _significant),
-        ("recall: frauds stopped", "recall", _percent),
-        ("false positive rate: honest stopped", "false_positive_rate", _percent),
-        ("precision: frauds among the stopped", "precision", _percent),
-        ("F1", "f1", _decimal),
-        ("frauds passed per 100 transactions", "frauds_passed_per_100_transactions", _decimal),
-        ("transactions stopped a day", "flagged_per_day", _amount),
-        ("fraud money passed a month", "money_passed_per_month", _amount),
-        ("honest money stopped a month", "money_falsely_stopped_per_month", _amount),
-    )
-    return [header, *(_render_pair(evaluation, *line) for line in lines)]
-
-
-def _render_pair(evaluation: Evaluation, words: str, name: str, show: Callable[[float], str]) -> str:
-    review, decline = (show(getattr(at_cutoff, name)) for at_cutoff in (evaluation.review, evaluation.decline))
-    return f"  {words:<36}{review:>20}{decline:>20}"
-
-
-def _render_ranking(evaluation: Evaluation) -> list[str]:
-    lines = (
-        (f"recall at false positive rate {_percent(FPR_REQUIRED)}", _percent(evaluation.recall_at_fpr_5pct)),
-        (f"recall at false positive rate {_percent(STRICT_FPR)}", _percent(evaluation.recall_at_fpr_1pct)),
-        ("area under the ROC curve (AUC)", _decimal(evaluation.roc_auc)),
-        ("average precision", _decimal(evaluation.average_precision)),
-        ("expected calibration error", _percent(evaluation.expected_calibration_error)),
-        ("Brier score", f"{evaluation.brier_score:.5f}"),
-    )
-    return ["Ranking and calibration", *(f"  {name:<36}{figure:>20}" for name, figure in lines)]
-
-
-def _render_weeks(evaluation: Evaluation) -> list[str]:
-    header = f"{'Week by week':<26}{'rows':>10}{'frauds':>8}{'review or decline':>22}{'decline only':>22}"
-    names = f"{'':<44}{'recall':>11}{'FPR':>11}{'recall':>11}{'FPR':>11}"
-    return [header, names, *map(_render_week, evaluation.weeks)]
-
-
-def _render_week(week: Week) -> str:
-    shares = (
-        week.review_recall,
-        week.review_false_positive_rate,
-        week.decline_recall,
-        week.decline_false_positive_rate,
-    )
-    days = f"  {week.first_day} to {week.last_day}"
-    return f"{days:<26}{week.rows:>10,}{week.frauds:>8,}" + "".join(f"{_percent(share):>11}" for share in shares)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _percent(share: float) -> str:
-    return "n/a" if math.isnan(share) else f"{100 * share:.2f} %"
-
-
-def _decimal(figure: float) -> str:
-    return "n/a" if math.isnan(figure) else f"{figure:.4f}"
-
-
-def _significant(figure: float) -> str:
-    return f"{figure:.3g}"
-
-
-def _amount(figure: float) -> str:
-    return f"{figure:,.0f}"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from model.features import FEATURE_NAMES
@@ -12,6 +13,8 @@ from model.settings import Settings
 from model.statistics import Floats, Integers
 
 MIN_LEAF_ROWS = 50
+MIN_FRAUDS = 10  # fewer teach nothing but themselves
+FEW_FRAUDS = 20  # up to here a slope would follow single frauds
 
 
 class TrainingError(ValueError):
@@ -26,11 +29,14 @@ def fit_booster(
     Raises
     ------
     TrainingError
-        If one of the two classes is missing.
+        If there are fewer than 10 frauds or no honest transaction.
     """
     frauds = int(label.sum())
-    if not 0 < frauds < len(label):
-        raise TrainingError(f"training needs frauds and honest transactions; there are {frauds} frauds in {len(label)}")
+    if frauds < MIN_FRAUDS or frauds == len(label):
+        raise TrainingError(
+            f"training needs at least {MIN_FRAUDS} known frauds, and honest transactions; of its {len(label):,}"
+            f" transactions {frauds:,} are known as fraud: give more history"
+        )
     parameters = {
         "objective": "binary",
         "num_leaves": settings.leaves,
@@ -50,31 +56,41 @@ def fit_booster(
 
 
 def fit_calibration(margins: Floats, label: Integers) -> tuple[float, float]:
-    """Return slope and intercept that make margins (n,) true log-odds: Platt scaling (1999), without regularisation.
+    """Return slope and intercept that make margins (n,) true log-odds: Platt scaling.
 
-    With frauds too few, or margins that order them no better than chance, only the intercept is moved, so that the mean
-    probability fits.
+    As in Platt (1999), a fraud counts as one with a probability just below 1 and an honest transaction just above 0, so
+    that margins which separate them perfectly are not stretched without end. With fewer than 20 frauds, or margins that
+    order them no better than chance, only the intercept moves, so that the mean probability fits.
 
     Raises
     ------
     TrainingError
         If one of the two classes is missing.
     """
-    frauds = int(label.sum())
-    if not 0 < frauds < len(label):
-        raise TrainingError(f"calibration needs frauds and honest transactions; {frauds} frauds in {len(label)}")
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(margins[:, None], label)
+    n, frauds = len(label), int(label.sum())
+    if not 0 < frauds < n:
+        raise TrainingError(
+            f"calibration needs frauds and honest transactions; of its {n:,} transactions {frauds:,} are known as"
+            " fraud: give more history"
+        )
+    if frauds < FEW_FRAUDS:
+        return 1.0, _intercept_for(margins, frauds / n)
+    target = np.where(label == 1, (frauds + 1) / (frauds + 2), 1 / (n - frauds + 2))
+    # A row of probability t is a fraud of weight t and an honest one of weight 1 - t.
+    twice, both = np.concatenate([margins, margins])[:, None], np.repeat([1, 0], n)
+    weights = np.concatenate([target, 1 - target])
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(twice, both, sample_weight=weights)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-    return (slope, intercept) if slope > 0 else (1.0, _intercept_for(margins, frauds / len(label)))
+    return (slope, intercept) if slope > 0 else (1.0, _intercept_for(margins, frauds / n))
 
 
 def _intercept_for(margins: Floats, rate: float) -> float:
-    low, high = -50.0, 50.0
+    low, high = -50.0 - margins.max(), 50.0 - margins.min()
     for _ in range(100):
         middle = (low + high) / 2
-        mean = float(np.mean(1 / (1 + np.exp(-(margins + middle)))))
+        mean = float(np.mean(expit(margins + middle)))
         low, high = (middle, high) if mean < rate else (low, middle)
-    return (low + high) / 2
+    return float(low + high) / 2
 
 
 def fold_calibration(booster: lgb.Booster, slope: float, intercept: float) -> lgb.Booster:
@@ -92,6 +108,6 @@ def fold_calibration(booster: lgb.Booster, slope: float, intercept: float) -> lg
     return folded
 
 
-def raw_margins(booster: lgb.Booster, features: Floats) -> npt.NDArray[np.float64]:
-    """Return the booster's raw score of each row, (n,), in log-odds."""
-    return np.asarray(booster.predict(features, raw_score=True), dtype=np.float64)
+def raw_margins(booster: lgb.Booster, features: Floats, *, threads: int = 1) -> npt.NDArray[np.float64]:
+    """Return the booster's raw score of each row, (n,), in log-odds; how many threads work does not change it."""
+    return np.asarray(booster.predict(features, raw_score=True, num_threads=threads), dtype=np.float64)

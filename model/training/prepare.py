@@ -1,7 +1,8 @@
 """Raw history in, clean transactions out: unusable rows dropped and counted by cause, ids hashed, tiles summed up."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
@@ -10,10 +11,12 @@ import duckdb
 import pyarrow as pa
 
 from model import statistics
-from model.training.history import history_sql, open_history
+from model.training.history import find_unreadable, open_history
+from model.training.reading import UNREADABLE_LINES, HistoryFile, history_sql
 from model.transaction import EARLIEST, LATEST, MAX_AMOUNT, MISSING_ID, IdHasher, canonical_id, epoch_seconds
 
 CAUSES = {
+    "unreadable_row": "line with too few or too many fields, or not UTF-8 text",
     "unusable_time": "time missing, unreadable or outside 1990 to 2100",
     "unusable_transaction_id": "transaction id missing or -999999",
     "unusable_customer_id": "customer id missing, -999999 or too long",
@@ -23,6 +26,18 @@ CAUSES = {
     "repeated_transaction_id": "transaction id seen before; the earliest row stays",
 }
 _SQL = Path(statistics.__file__).parent / "sql"
+_STEPS = {
+    "classified": "classifying rows",
+    "repeated": "finding repeated ids",
+    "first_of_repeated": "",  # takes no time worth a name
+    "transactions": "keeping transactions",
+}
+_RAW_TABLES = (
+    *(f"{entity}_keys" for entity in statistics.ENTITIES),
+    *(name for name in _STEPS if name != "transactions"),
+    UNREADABLE_LINES,
+    f"{UNREADABLE_LINES}_scans",
+)
 
 
 class CleaningError(ValueError):
@@ -91,24 +106,17 @@ def prepare(
         If no row of it can be used.
     """
     files = open_history(address)
-    progress("reading ids")
-    connection.execute(f"CREATE OR REPLACE VIEW history AS {history_sql(files)}")
-    _hash_ids(connection, "customer", hasher.customer)
-    _hash_ids(connection, "terminal", hasher.terminal)
-    progress("classifying rows")
-    _create(connection, "classified", _classify_sql())
-    progress("finding repeated ids")
-    _create(
-        connection,
-        "repeated",
-        "SELECT transaction_id FROM classified WHERE cause IS NULL GROUP BY transaction_id HAVING COUNT(*) > 1",
-    )
-    _create(connection, "first_of_repeated", _read("first_of_repeated"))
-    progress("keeping transactions")
-    _create(connection, "transactions", _read("transactions", label_delay=str(label_delay_seconds)))
-    report = _report(connection)
-    for name in ("classified", "repeated", "first_of_repeated"):
-        connection.execute(f"DROP TABLE {name}")
+    with _raw_tables(connection, files):
+        progress("reading ids")
+        connection.execute(f"CREATE OR REPLACE VIEW history AS {history_sql(files)}")
+        for entity in statistics.ENTITIES:
+            _hash_ids(connection, entity, getattr(hasher, entity))
+        _drop_tables(connection, UNREADABLE_LINES)  # so far it counts the lines of two readings
+        for table, query in cleaning_sql(label_delay_seconds=label_delay_seconds).items():
+            if _STEPS[table]:
+                progress(_STEPS[table])
+            _create(connection, table, query)
+        report = _report(connection)
     if not report.rows_kept:
         raise CleaningError(f"history {address}: no usable transaction\n{report.render()}")
     for entity in statistics.ENTITIES:
@@ -117,22 +125,45 @@ def prepare(
     return report
 
 
+@contextmanager
+def _raw_tables(connection: duckdb.DuckDBPyConnection, files: Sequence[HistoryFile]) -> Iterator[None]:
+    """Leave no table with a raw id behind, and name the file where reading fails half-way."""
+    # The least and the greatest value that a Parquet file notes of a column leave NaN out; DuckDB believes them.
+    connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+    try:
+        yield
+    except duckdb.Error:
+        find_unreadable(connection, files)
+        raise
+    finally:
+        connection.execute("RESET disabled_optimizers")
+        connection.execute("DROP VIEW IF EXISTS history")
+        _drop_tables(connection, *_RAW_TABLES)
+
+
+def _drop_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
+    for name in names:
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+
 def _create(connection: duckdb.DuckDBPyConnection, table: str, query: str) -> None:
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS {query}")
 
 
-def _read(name: str, **values: str) -> str:
-    return Template((_SQL / f"{name}.sql").read_text(encoding="utf-8")).substitute(values)
+def cleaning_sql(*, label_delay_seconds: int) -> dict[str, str]:
+    """Return the queries that clean a history, in order; the answer of each becomes the table of its name.
 
-
-def _classify_sql() -> str:
-    return _read(
-        "clean",
-        earliest=str(epoch_seconds(EARLIEST)),
-        latest=str(epoch_seconds(LATEST)),
-        missing_id=MISSING_ID,
-        max_amount=repr(MAX_AMOUNT),
-    )
+    They begin with the tables `history` (see `model.training.reading`), `customer_keys` and `terminal_keys`
+    (columns `id` and `key`), and end with `transactions`.
+    """
+    values = {
+        "earliest": epoch_seconds(EARLIEST),
+        "latest": epoch_seconds(LATEST),
+        "missing_id": MISSING_ID,
+        "max_amount": MAX_AMOUNT,
+        "label_delay": label_delay_seconds,
+    }
+    return {name: Template((_SQL / f"{name}.sql").read_text(encoding="utf-8")).substitute(values) for name in _STEPS}
 
 
 def _hash_ids(connection: duckdb.DuckDBPyConnection, entity: str, hash_id: Callable[[str], int]) -> None:
@@ -148,20 +179,29 @@ def _hash_ids(connection: duckdb.DuckDBPyConnection, entity: str, hash_id: Calla
 
 def _report(connection: duckdb.DuckDBPyConnection) -> CleaningReport:
     counts = dict(connection.execute("SELECT cause, COUNT(*) FROM classified GROUP BY cause").fetchall())
-    usable = counts.get(None, 0)
-    kept, against = _one(
+    usable = counts.pop(None, 0)
+    kept, missing, against = _one(
         connection,
-        "SELECT COUNT(*), COUNT(*) FILTER ((tx_fraud = 1) <> (tx_fraud_scenario > 0)) FROM transactions",
+        "SELECT COUNT(*), COUNT(*) FILTER (tx_fraud IS NULL),"
+        " COUNT(*) FILTER ((tx_fraud = 1) <> (tx_fraud_scenario > 0)) FROM transactions",
     )
-    (missing,) = _one(connection, "SELECT COUNT(*) FROM classified WHERE cause IS NULL AND tx_fraud IS NULL")
     dropped = {cause: counts.get(cause, 0) for cause in CAUSES} | {"repeated_transaction_id": usable - kept}
+    dropped["unreadable_row"] += _unreadable_lines(connection)
     return CleaningReport(
-        rows_read=sum(counts.values()),
+        rows_read=kept + sum(dropped.values()),
         rows_kept=kept,
         dropped=dropped,
         labels_missing=missing,
         labels_against_scenario=against,
     )
+
+
+def _unreadable_lines(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many lines of CSV were not even text; without CSV there is no table of them."""
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if UNREADABLE_LINES not in tables:
+        return 0
+    return _one(connection, f"SELECT COUNT(*) FROM (SELECT DISTINCT file_id, line FROM {UNREADABLE_LINES}) AS lines")[0]
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:

@@ -1,64 +1,46 @@
 """The whole way from a raw history to a published model: clean, split, fit, calibrate, test, bundle, register."""
 
+import errno
 import json
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from model.bundle import golden_cases, write_bundle, write_snapshot
+from model.bundle import GoldenCase, golden_cases
 from model.decision import CutOffs, choose_cutoffs
-from model.explain import BoosterExplainer
-from model.features import FEATURE_NAMES, schema_fingerprint
-from model.registry import (
-    CHAMPION,
-    CURRENT,
-    MODEL_NAME,
-    STATISTICS_NAME,
-    Publisher,
-    RunHandle,
-    Version,
-    open_publisher,
-)
+from model.explain import BoosterExplainer, Explainer
+from model.features import FEATURE_NAMES
+from model.registry import Version, open_publisher
 from model.score import load_booster, probabilities
 from model.settings import Settings
-from model.statistics import HOUR, Integers, Snapshot, hour_text
-from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
-from model.training.evaluate import Evaluation, evaluate, render
+from model.statistics import HOUR, Floats, Integers
+from model.training.dataset import Dataset
+from model.training.evaluate import evaluate
+from model.training.evaluation import Evaluation
 from model.training.figures import write_figures
 from model.training.fit import TrainingError, fit_booster, fit_calibration, fold_calibration, raw_margins
-from model.training.history import connect
-from model.training.prepare import CleaningReport, prepare
-from model.training.split import TimeSplit, split_time
-from model.transaction import IdHasher
+from model.training.periods import Periods, read_periods
+from model.training.prepare import CleaningReport
+from model.training.progress import Stages
+from model.training.publish import Candidate, may_appoint, publish
+from model.training.report import render
 
-EXPERIMENT = "antifraud"
+STAGES = 7
 GOLDEN_ROWS = 32
 EXPLAINED_ROWS = 2000  # of the test period, for the SHAP summary
-_STAGES = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A tested model and all that is said of it, before it is published."""
-
-    booster_text: str
-    cutoffs: CutOffs
-    evaluation: Evaluation
-    cleaning: CleaningReport
-    split: TimeSplit
-    snapshot: Snapshot
-    golden: list[Any]
-    facts: dict[str, Any]
+_NO_ROOM = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # disk, quota or file-size limit
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR),  # not a folder to write in
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +56,15 @@ class TrainingOutcome:
     seconds: dict[str, float]
 
 
-class Stages:
-    """Name the stage at work on a progress bar and keep the time that each took."""
-
-    def __init__(self, total: int, *, shown: bool) -> None:
-        self.seconds: dict[str, float] = {}
-        self._bar = tqdm(total=total, disable=not shown, bar_format="{desc:<32} {bar:30} {elapsed}", leave=False)
-        self._name, self._since = "", time.perf_counter()
-
-    def begin(self, name: str) -> None:
-        """End the stage before, if any, and begin one."""
-        self.end()
-        self._name = name
-        self._bar.set_description_str(name)
-
-    def end(self) -> None:
-        """End the stage at work."""
-        now = time.perf_counter()
-        if self._name:
-            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._since
-            self._bar.update()
-        self._name, self._since = "", now
-
-    def close(self) -> None:
-        """End the last stage and take the bar away."""
-        self.end()
-        self._bar.close()
-
-
 @dataclass(frozen=True, slots=True)
-class _Periods:
-    train: Dataset
-    calibration: Dataset
-    test: Dataset
+class _Tested:
+    """A calibrated booster, and how it did on the test period, whose scores are (n,)."""
+
+    text: str
+    explainer: Explainer
+    cutoffs: CutOffs
+    scores: Floats
+    evaluation: Evaluation
 
 
 def train(
@@ -122,6 +80,8 @@ def train(
         MLflow registry, as `model.registry.open_publisher` takes it.
     appoint
         Make the model the champion; without this it becomes champion only where there is none yet.
+    progress
+        Whether to show the stage at work on a terminal.
 
     Returns
     -------
@@ -133,107 +93,78 @@ def train(
     HistoryError, CleaningError, SplitError, TrainingError, SettingsError, RegistryError
         Before anything is published.
     """
-    hasher = settings.id_hasher()  # its mistakes are better known now than after an hour
-    stages = Stages(_STAGES, shown=progress)
-    try:
-        with _scratch_folder(settings.work_folder) as scratch:
-            trained, figures = _make(address, settings=settings, hasher=hasher, scratch=scratch, stages=stages)
-            report = _write_report(settings.work_folder / "report", trained, figures)
-            stages.begin("registering")
-            publisher = open_publisher(tracking_uri)
-            outcome = _publish(trained, report, publisher, folder=scratch, hasher=hasher, appoint=appoint)
-    finally:
-        stages.close()
+    hasher = settings.id_hasher()
+    with _scratch_folder(settings.work_folder) as scratch, Stages(STAGES, shown=progress) as stages:
+        stages.begin("opening the registry")  # its mistakes, as those of the key, are better known now than in an hour
+        publisher, key = open_publisher(tracking_uri), hasher.fingerprint
+        may_appoint(publisher, id_key_fingerprint=key, appoint=appoint)
+        periods = read_periods(address, settings=settings, hasher=hasher, scratch=scratch, stages=stages)
+        stages.begin("training", parts=settings.trees, unit="trees")
+        booster = _fit(periods, settings=settings, stages=stages)
+        stages.begin("testing")
+        tested = _test(booster, periods, settings=settings)
+        stages.begin("drawing figures")
+        facts = _facts(settings, periods, tested.evaluation)
+        report = settings.work_folder / "report"
+        _write_report(scratch / "report", periods, tested, facts=facts, settings=settings)
+        _replace(report, by=scratch / "report")
+        stages.begin("registering")
+        candidate = _candidate(periods, tested, facts=facts)
+        published = publish(candidate, report, publisher, folder=scratch, id_key_fingerprint=key, appoint=appoint)
     _write_json(report / "stages.json", stages.seconds)
-    return TrainingOutcome(*outcome, trained.cleaning, trained.evaluation, report, stages.seconds)
-
-
-def _make(
-    address: str | Path, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages
-) -> tuple[Trained, Path]:
-    label_delay = int(settings.label_delay.total_seconds())
-    with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-        cleaning = prepare(connection, address, hasher=hasher, label_delay_seconds=label_delay, progress=stages.begin)
-        start, end = time_range(connection)
-        split = split_time(start, end, label_delay=label_delay)
-        stages.begin("looking up statistics")
-        age_hours = int(settings.statistics_age.total_seconds()) // HOUR
-        rows = read_dataset(connection, start=split.train.start, end=split.test.end, statistics_age_hours=age_hours)
-        snapshot = read_snapshot(connection, as_of_hour=end_hour(end))
-    periods = _Periods(
-        *(rows.between(period.start, period.end) for period in (split.train, split.calibration, split.test))
+    return TrainingOutcome(
+        published.model,
+        published.statistics,
+        published.is_champion,
+        periods.cleaning,
+        tested.evaluation,
+        report,
+        stages.seconds,
     )
-    stages.begin("training")
-    booster = _fit(periods, split, settings=settings, label_delay=label_delay)
-    stages.begin("testing")
-    text = booster.model_to_string()
-    cutoffs, evaluation = _test(booster, periods, settings=settings)
-    stages.begin("drawing figures")
-    figures = scratch / "figures"
-    explainer = BoosterExplainer(load_booster(text))
-    _draw(figures, booster, explainer, periods.test, cutoffs=cutoffs, settings=settings)
-    golden = _golden(periods.test, explainer=explainer, cutoffs=cutoffs)
-    facts = _facts(settings, split, evaluation, rows=len(periods.train))
-    return Trained(text, cutoffs, evaluation, cleaning, split, snapshot, golden, facts), figures
 
 
-def _fit(periods: _Periods, split: TimeSplit, *, settings: Settings, label_delay: int) -> lgb.Booster:
+def _fit(periods: Periods, *, settings: Settings, stages: Stages) -> lgb.Booster:
     """Fit on what was known when calibration began, calibrate on what was known when the test began."""
-    known = _known_label(periods.train, by=split.train.end + label_delay)
-    booster = fit_booster(periods.train.features, known, settings=settings)
-    margins = raw_margins(booster, periods.calibration.features)
+    split = periods.split
+    known = _known_label(periods.train, by=split.calibration.start)
+    booster = fit_booster(periods.train.features, known, settings=settings, on_tree=stages.part)
+    margins = raw_margins(booster, periods.calibration.features, threads=settings.threads)
     slope, intercept = fit_calibration(margins, _known_label(periods.calibration, by=split.test.start))
     return fold_calibration(booster, slope, intercept)
 
 
 def _known_label(rows: Dataset, *, by: int) -> Integers:
-    """Return the labels as they were known at a moment: a fraud not reported by then counts as honest."""
-    return rows.label * (rows.report_hour * HOUR <= by)
+    """Return the labels as they were known at a full hour: a fraud not reported by then counts as honest."""
+    return rows.label * (rows.report_hour * HOUR < by)
 
 
-def _test(booster: lgb.Booster, periods: _Periods, *, settings: Settings) -> tuple[CutOffs, Evaluation]:
+def _test(booster: lgb.Booster, periods: Periods, *, settings: Settings) -> _Tested:
+    """Choose cut-offs on what was known when the test began, then test them."""
     calibration, test = periods.calibration, periods.test
-    honest = calibration.label == 0
+    honest = _known_label(calibration, by=periods.split.test.start) == 0
     cutoffs = choose_cutoffs(
-        probabilities(raw_margins(booster, calibration.features[honest])),
+        probabilities(raw_margins(booster, calibration.features[honest], threads=settings.threads)),
         flagged_budget=settings.flagged_budget,
         declined_budget=settings.declined_budget,
     )
+    scores = probabilities(raw_margins(booster, test.features, threads=settings.threads))
     evaluation = evaluate(
         label=test.label,
-        score=probabilities(raw_margins(booster, test.features)),
+        score=scores,
         amount=test.transactions.tx_amount,
         tx_seconds=test.transactions.tx_seconds,
         cutoffs=cutoffs,
     )
-    return cutoffs, evaluation
+    text = booster.model_to_string()
+    return _Tested(text, BoosterExplainer(load_booster(text)), cutoffs, scores, evaluation)
 
 
-def _draw(
-    folder: Path,
-    booster: lgb.Booster,
-    explainer: BoosterExplainer,
-    test: Dataset,
-    *,
-    cutoffs: CutOffs,
-    settings: Settings,
-) -> None:
-    chosen = test.where(_every(len(test), EXPLAINED_ROWS))
-    contributions, _ = explainer.explain(chosen.features)
-    write_figures(
-        folder,
-        label=test.label,
-        score=probabilities(raw_margins(booster, test.features)),
-        cutoffs=cutoffs,
-        contributions=contributions,
-        features=chosen.features,
-        feature_names=FEATURE_NAMES,
-        flagged_budget=settings.flagged_budget,
-        declined_budget=settings.declined_budget,
-    )
+def _candidate(periods: Periods, tested: _Tested, *, facts: dict[str, Any]) -> Candidate:
+    golden = _golden(periods.test, explainer=tested.explainer, cutoffs=tested.cutoffs)
+    return Candidate(tested.text, tested.cutoffs, golden, periods.snapshot, tested.evaluation.metrics(), facts)
 
 
-def _golden(test: Dataset, *, explainer: BoosterExplainer, cutoffs: CutOffs) -> list[Any]:
+def _golden(test: Dataset, *, explainer: Explainer, cutoffs: CutOffs) -> list[GoldenCase]:
     """Return golden rows, frauds and honest ones, spread over the test period."""
     fraud = test.label == 1
     chosen = np.zeros(len(test), dtype=bool)
@@ -247,15 +178,11 @@ def _golden(test: Dataset, *, explainer: BoosterExplainer, cutoffs: CutOffs) -> 
 def _every(n: int, wanted: int) -> npt.NDArray[np.bool_]:
     """Choose at most `wanted` of n places, evenly spread."""
     chosen = np.zeros(n, dtype=bool)
-    chosen[np.linspace(0, n - 1, min(n, wanted)).astype(int)] = n > 0
+    chosen[np.linspace(0, n - 1, min(n, wanted)).astype(int)] = True
     return chosen
 
 
-def _facts(settings: Settings, split: TimeSplit, evaluation: Evaluation, *, rows: int) -> dict[str, Any]:
-    periods = {
-        name: [hour_text(period.start // HOUR), hour_text(end_hour(period.end))]
-        for name, period in (("train", split.train), ("calibration", split.calibration), ("test", split.test))
-    }
+def _facts(settings: Settings, periods: Periods, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "label_delay_hours": settings.label_delay.total_seconds() / HOUR,
         "statistics_age_hours": settings.statistics_age.total_seconds() / HOUR,
@@ -263,94 +190,59 @@ def _facts(settings: Settings, split: TimeSplit, evaluation: Evaluation, *, rows
         "leaves": settings.leaves,
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,
-        "training_rows": rows,
-        "periods": periods,
+        "training_rows": len(periods.train),
+        "periods": {name: period.hours for name, period in periods.split.named()},
         "evaluation": evaluation.as_dict(),
     }
 
 
-def _write_report(folder: Path, trained: Trained, figures: Path) -> Path:
-    """Replace the report of the run before by this one's."""
+def _write_report(
+    folder: Path, periods: Periods, tested: _Tested, *, facts: dict[str, Any], settings: Settings
+) -> None:
+    sample = periods.test.where(_every(len(periods.test), EXPLAINED_ROWS))
+    contributions, _ = tested.explainer.explain(sample.features)
+    write_figures(
+        folder,
+        label=periods.test.label,
+        score=tested.scores,
+        cutoffs=tested.cutoffs,
+        contributions=contributions,
+        features=sample.features,
+        feature_names=FEATURE_NAMES,
+        flagged_budget=settings.flagged_budget,
+        declined_budget=settings.declined_budget,
+    )
+    periods.cleaning.write(folder / "cleaning.json")
+    _write_json(folder / "evaluation.json", tested.evaluation.as_dict() | {"periods": facts["periods"]})
+    text = render(tested.evaluation, label_delay=settings.label_delay, statistics_age=settings.statistics_age)
+    (folder / "evaluation.txt").write_text(text, encoding="utf-8")
+
+
+def _replace(folder: Path, *, by: Path) -> None:
+    """Put the report of this run in the place of the one before."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(figures, folder)
-    trained.cleaning.write(folder / "cleaning.json")
-    _write_json(folder / "evaluation.json", trained.evaluation.as_dict() | {"facts": trained.facts["periods"]})
-    text = render(
-        trained.evaluation,
-        label_delay=_hours(trained.facts["label_delay_hours"]),
-        statistics_age=_hours(trained.facts["statistics_age_hours"]),
-    )
-    (folder / "evaluation.txt").write_text(text + "\n", encoding="utf-8")
-    return folder
-
-
-def _hours(hours: float) -> str:
-    count, unit = (hours / 24, "day") if hours >= 24 else (hours, "hour")
-    return f"{count:g} {unit}" + ("" if count == 1 else "s")
-
-
-def _publish(
-    trained: Trained, report: Path, publisher: Publisher, *, folder: Path, hasher: IdHasher, appoint: bool
-) -> tuple[Version, Version, bool]:
-    champion = publisher.find_alias(MODEL_NAME, CHAMPION)
-    appoint = appoint or champion is None
-    identity = {"id_key_fingerprint": hasher.fingerprint, "feature_schema": schema_fingerprint()}
-    if champion is not None and not appoint:
-        _require_same(champion, identity)
-    model_digest, statistics_digest = _write_bundles(trained, folder, hasher=hasher)
-    as_of = {"as_of": trained.snapshot.as_of}
-    with publisher.run(EXPERIMENT, "train", as_of) as run:
-        _log(run, trained, report)
-        model = publisher.publish(
-            MODEL_NAME, folder / "bundle", run_id=run.run_id, tags=identity | {"manifest_sha256": model_digest}
-        )
-        statistics = publisher.publish(
-            STATISTICS_NAME,
-            folder / "statistics",
-            run_id=run.run_id,
-            tags=identity | as_of | {"manifest_sha256": statistics_digest},
-        )
-    if appoint:
-        publisher.set_alias(MODEL_NAME, CHAMPION, model.version)
-    publisher.set_alias(STATISTICS_NAME, CURRENT, statistics.version)
-    return model, statistics, appoint
-
-
-def _require_same(champion: Version, identity: Mapping[str, str]) -> None:
-    """Refuse to publish statistics that the champion in use cannot read."""
-    words = {"id_key_fingerprint": "another id key", "feature_schema": "other features"}
-    for name, value in identity.items():
-        if champion.tags.get(name) != value:
-            raise TrainingError(f"the champion, {champion}, was trained with {words[name]}; appoint the new model too")
-
-
-def _write_bundles(trained: Trained, folder: Path, *, hasher: IdHasher) -> tuple[str, str]:
-    model_digest = write_bundle(
-        folder / "bundle",
-        booster_text=trained.booster_text,
-        cutoffs=trained.cutoffs,
-        golden=trained.golden,
-        id_key_fingerprint=hasher.fingerprint,
-        facts=trained.facts,
-    )
-    digest = write_snapshot(folder / "statistics", trained.snapshot, id_key_fingerprint=hasher.fingerprint, facts={})
-    return model_digest, digest
-
-
-def _log(run: RunHandle, trained: Trained, report: Path) -> None:
-    run.log_metrics(trained.evaluation.metrics())
-    run.log_params({name: value for name, value in trained.facts.items() if not isinstance(value, dict)})
-    run.log_params(asdict(trained.cutoffs))
-    for path in sorted(report.iterdir()):
-        run.log_file(path, "report")
+    by.rename(folder)
 
 
 @contextmanager
 def _scratch_folder(work_folder: Path) -> Iterator[Path]:
-    work_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="scratch-", dir=work_folder) as folder:
-        yield Path(folder)
+    """Give a folder that is gone afterwards, however this ends; say clearly where there is no room for it.
+
+    Raises
+    ------
+    TrainingError
+        If files cannot be written there, or memory does not suffice.
+    """
+    try:
+        work_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="scratch-", dir=work_folder) as folder:
+            yield Path(folder)
+    except (OSError, duckdb.OperationalError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_ROOM:
+            raise
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"training in the work folder {work_folder} failed: {reason}") from error
 
 
-def _write_json(path: Path, value: Sequence[Any] | dict[str, Any]) -> None:
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

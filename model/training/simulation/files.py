@@ -218,5 +218,5 @@ def _os_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
+        reason = "it is a file" if folder.is_file() else error.strerror or error
         raise SimulationError(f"cannot write the simulation into {folder}: {reason}") from error

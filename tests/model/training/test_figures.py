@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from model.decision import CutOffs
-from model.training import figures
 from model.training.figures import write_figures
+from model.training.figures.calibration import reliability, wilson_interval
+from model.training.figures.canvas import Scored
+from model.training.figures.shap_summary import swarm
 
 NAMES = ["precision_recall.png", "recall_fpr.png", "calibration.png", "shap_summary.png"]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -90,20 +92,20 @@ def test_input_that_does_not_fit_together_is_refused(tmp_path: Path, broken: dic
 
 
 def test_dots_of_one_place_spread_around_their_row_and_lonely_dots_stay_on_it() -> None:
-    offsets = figures._swarm(np.array([0.0, 0.0, 0.0, 5.0]), step=1.0)
+    offsets = swarm(np.array([0.0, 0.0, 0.0, 5.0]), step=1.0)
     assert sorted(offsets[:3]) == pytest.approx([-offsets[:3].max(), 0, offsets[:3].max()])
     assert offsets[3] == 0
-    assert np.abs(figures._swarm(np.zeros(1000), step=1.0)).max() <= 0.4
+    assert np.abs(swarm(np.zeros(1000), step=1.0)).max() <= 0.4
 
 
 def test_reliability_bins_count_every_transaction_once() -> None:
-    tested = figures._Tested(np.array([True, False, False]), np.array([1.0, 0.0, 1e-4]), CutOffs(0.5, 0.9))
-    stated, frauds, rows, edges = figures._reliability(tested)
+    scored = Scored(np.array([True, False, False]), np.array([1.0, 0.0, 1e-4]), CutOffs(0.5, 0.9))
+    stated, frauds, rows, edges = reliability(scored)
     assert (rows.sum(), frauds.sum(), edges[-1]) == (3, 1, pytest.approx(1))
     assert (stated[-1], frauds[-1]) == (1, 1)
 
 
 def test_the_interval_of_a_share_follows_wilsons_formula() -> None:
-    low, high = figures._wilson_interval(np.array([0.0, 1.0]), np.array([10.0, 10.0]))
+    low, high = wilson_interval(np.array([0.0, 1.0]), np.array([10.0, 10.0]))
     assert low == pytest.approx([0, 0.0179], abs=1e-4)
     assert high == pytest.approx([0.2775, 0.4042], abs=1e-4)

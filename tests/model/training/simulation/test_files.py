@@ -155,7 +155,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_file(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(SimulationError, match=r"cannot write the simulation into .*taken"):
+    with pytest.raises(SimulationError, match=r"cannot write the simulation into .*taken: it is a file"):
         simulate(TINY, tmp_path / "taken", progress=False)
 
 

@@ -10,6 +10,8 @@ SELECT
     history.tx_fraud_scenario,
     history.report_seconds,
     CASE
+        WHEN NOT history.readable
+            THEN 'unreadable_row'
         WHEN history.tx_seconds IS NULL OR history.tx_seconds < ${earliest} OR history.tx_seconds >= ${latest}
             THEN 'unusable_time'
         WHEN history.transaction_id IS NULL OR history.transaction_id = '${missing_id}' OR history.transaction_id = ''

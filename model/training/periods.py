@@ -1,0 +1,58 @@
+"""A raw history in, its three periods out: cleaned rows, each with the statistics that were known at its moment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.settings import Settings
+from model.statistics import HOUR, Snapshot
+from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
+from model.training.history import connect
+from model.training.prepare import CleaningReport, prepare
+from model.training.progress import Stages
+from model.training.split import Period, SplitError, TimeSplit, split_time
+from model.transaction import IdHasher
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """The three periods of a cleaned history as rows, and the statistics at its end."""
+
+    cleaning: CleaningReport
+    split: TimeSplit
+    train: Dataset
+    calibration: Dataset
+    test: Dataset
+    snapshot: Snapshot
+
+
+def read_periods(
+    address: str | Path, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages
+) -> Periods:
+    """Clean a history in a scratch folder, split it in time and look up what was known at each row.
+
+    Raises
+    ------
+    HistoryError, CleaningError
+        See `model.training.prepare.prepare`.
+    SplitError
+        If it is too short, or has no transaction in one of the periods.
+    """
+    label_delay = int(settings.label_delay.total_seconds())
+    age_hours = int(settings.statistics_age.total_seconds()) // HOUR
+    stages.begin("opening the history")
+    with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
+        cleaning = prepare(connection, address, hasher=hasher, label_delay_seconds=label_delay, progress=stages.step)
+        start, end = time_range(connection)
+        split = split_time(start, end, label_delay=label_delay)
+        stages.begin("looking up statistics")
+        rows = read_dataset(connection, start=split.train.start, end=split.test.end, statistics_age_hours=age_hours)
+        snapshot = read_snapshot(connection, as_of_hour=end_hour(end))
+    train, calibration, test = (_rows_of(rows, name, period) for name, period in split.named())
+    return Periods(cleaning, split, train, calibration, test, snapshot)
+
+
+def _rows_of(rows: Dataset, name: str, period: Period) -> Dataset:
+    chosen = rows.between(period.start, period.end)
+    if not len(chosen):
+        raise SplitError(f"there is no transaction in the {name} period, {period}: is a date in the history far off?")
+    return chosen

@@ -1,0 +1,59 @@
+"""Numbers as a person says them: money, counts, times of a mean, how recent reports are."""
+
+COUNTLESS = 1000  # times, above which the ratio itself says nothing more
+
+
+def money(amount: float) -> str:
+    """Return an amount with two decimals and thousands set apart.
+
+    >>> money(1234.5), money(-0.0)
+    ('1,234.50', '0.00')
+    """
+    return f"{amount + 0.0:,.2f}"  # minus zero is zero
+
+
+def payments(count: float) -> str:
+    """Return a number of payments, such as `no payments`, `1 payment`, `1,234 payments`."""
+    return _counted(count, "payment")
+
+
+def frauds(count: float) -> str:
+    """Return a number of frauds, such as `1 fraud`."""
+    return _counted(count, "fraud")
+
+
+def _counted(count: float, noun: str) -> str:
+    if not count:
+        return f"no {noun}s"
+    return f"{count:,.0f} {noun}" if count == 1 else f"{count:,.0f} {noun}s"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio in words, to one decimal below 10 and to the whole number above.
+
+    >>> times(4.2), times(5.0), times(123.4), times(5000.0)
+    ('4.2 times', '5 times', '123 times', 'at least 1,000 times')
+    """
+    if ratio >= COUNTLESS:
+        return f"at least {COUNTLESS:,} times"
+    digits = f"{ratio:.1f}".removesuffix(".0") if ratio < 10 else f"{ratio:,.0f}"
+    return f"{digits} times"
+
+
+def how_recent(day: float, week: float, month: float) -> str:
+    """Return when the reports of a month, one at least, arrived, given how many did in the last day and in 7 days.
+
+    >>> how_recent(0, 1, 1), how_recent(2, 2, 2), how_recent(0, 3, 8)
+    ('1 to 7 days ago', 'both in the last day', '3 of them in the last 7 days')
+    """
+    if month == 1:
+        return "less than a day ago" if day else "1 to 7 days ago" if week else "more than 7 days ago"
+    if day:
+        return f"{_part(day, of=month)} in the last day"
+    return f"{_part(week, of=month)} in the last 7 days"
+
+
+def _part(count: float, *, of: float) -> str:
+    if count == of:
+        return "both" if of == 2 else "all"
+    return f"{count:,.0f} of them" if count else "none"
