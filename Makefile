@@ -27,6 +27,7 @@ lint: $(INSTALLED)
 	@$(BIN)/mypy --no-error-summary
 	@out=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
 	@$(BIN)/antifraud reasons --check docs/reasons.md
+	@$(BIN)/antifraud settings --check docs/settings.md
 	@echo "format, lint, types, import contracts and generated pages are in order"
 
 format: $(INSTALLED)  ## Format the code
@@ -35,6 +36,7 @@ format: $(INSTALLED)  ## Format the code
 
 docs: $(INSTALLED)  ## Write the generated pages again
 	@$(BIN)/antifraud reasons >docs/reasons.md
+	@$(BIN)/antifraud settings >docs/settings.md
 
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt

@@ -202,20 +202,29 @@ def _run(options: argparse.Namespace) -> int:
 # --- reasons ----------------------------------------------------------------------------------------------------------
 
 
-def _add_reasons(parser: Parser) -> None:
+def _add_page(parser: Parser) -> None:
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare with a file instead of printing")
 
 
 def _reasons(options: argparse.Namespace) -> int:
     from model.reasons import catalogue
 
-    page = catalogue()
-    if options.check is None:
+    return _print_or_compare(catalogue(), options.check)
+
+
+def _settings_page(options: argparse.Namespace) -> int:
+    from model.settings import settings_page
+
+    return _print_or_compare(settings_page(), options.check)
+
+
+def _print_or_compare(page: str, file: Path | None) -> int:
+    if file is None:
         print(page, end="")
         return 0
-    if options.check.read_text(encoding="utf-8") == page:
+    if file.read_text(encoding="utf-8") == page:
         return 0
-    print(f"{options.check} is not what the code says: run `make docs`", file=sys.stderr)
+    print(f"{file} is not what the code says: run `make docs`", file=sys.stderr)
     return 1
 
 
@@ -240,5 +249,6 @@ _VERBS: dict[str, Verb] = {
         "Serve the champion over HTTP.",
         "antifraud serve --id-key-file id.key --port 8000",
     ),
-    "reasons": (_add_reasons, _reasons, "Print the catalogue of reason codes.", "antifraud reasons >docs/reasons.md"),
+    "reasons": (_add_page, _reasons, "Print the catalogue of reason codes.", "antifraud reasons >docs/reasons.md"),
+    "settings": (_add_page, _settings_page, "Print all settings.", "antifraud settings >docs/settings.md"),
 }

@@ -6,6 +6,7 @@ An unknown `FRAUD_*` variable or a bad value stops the start; a message names th
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -187,3 +188,45 @@ def _mistake(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(PREFIX + field)
     return f"{PREFIX}{field}: {text[0].lower()}{text[1:]}"
+
+
+def settings_page() -> str:
+    """Return the page of all settings, Markdown, that `docs/settings.md` holds."""
+    lines = [_PAGE_HEAD, "| variable | default | rule | what for |", "|---|---|---|---|"]
+    schema = Settings.model_json_schema()["properties"]
+    for name, field in Settings.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        default = _default(field.default)
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {_rule(schema[name])} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, timedelta):
+        return f"`{value // timedelta(hours=1)}h`"
+    return f"`{value}`"
+
+
+def _rule(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    if "pattern" in schema:
+        return "matches `" + schema["pattern"].replace("|", "\\|") + "`"
+    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    rules = [f"{words} {schema[bound]:.15g}" for bound, words in bounds.items() if bound in schema]
+    kinds = {"integer": "whole number", "number": "number", "string": "text"}
+    if schema.get("format") == "duration":
+        return "duration, such as `90s`, `15m`, `1h`, `7d`"
+    return ", ".join((kinds.get(schema.get("type", ""), "text"), *rules))
+
+
+_PAGE_HEAD = """# Settings
+
+All settings are environment variables; while developing, lines of a `.env` file in the working folder do as well. A
+variable that begins with `FRAUD_` and is not in this list stops the start, as does a value that breaks its rule; the
+message names the variable and the rule, never the value. Flags of `antifraud` commands stand above both.
+
+This page is generated from `model/settings.py` by `antifraud settings`; `make check` compares the two.
+"""

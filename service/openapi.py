@@ -40,13 +40,13 @@ ANSWER: dict[str, Any] = {
         },
         {
             "code": "PAYMENT_AMOUNT",
-            "text": "The amount itself: 412.00",
+            "text": "Amount 412.00 by itself, whoever pays and wherever",
             "contribution": 1.5,
             "features": {"amount": 412.0},
         },
         {
             "code": "WEEKDAY_PAYMENT",
-            "text": "Payment on a Wednesday",
+            "text": "Payment on a Wednesday (UTC)",
             "contribution": -0.25,
             "features": {"weekday": 2.0},
         },

@@ -105,22 +105,14 @@ def train(
         tested = _test(booster, periods, settings=settings)
         stages.begin("drawing figures")
         facts = _facts(settings, periods, tested.evaluation)
-        report = settings.work_folder / "report"
         _write_report(scratch / "report", periods, tested, facts=facts, settings=settings)
-        _replace(report, by=scratch / "report")
+        report = _replace(settings.work_folder / "report", by=scratch / "report")
         stages.begin("registering")
         candidate = _candidate(periods, tested, facts=facts)
         published = publish(candidate, report, publisher, folder=scratch, id_key_fingerprint=key, appoint=appoint)
     _write_json(report / "stages.json", stages.seconds)
-    return TrainingOutcome(
-        published.model,
-        published.statistics,
-        published.is_champion,
-        periods.cleaning,
-        tested.evaluation,
-        report,
-        stages.seconds,
-    )
+    versions = published.model, published.statistics, published.is_champion
+    return TrainingOutcome(*versions, periods.cleaning, tested.evaluation, report, stages.seconds)
 
 
 def _fit(periods: Periods, *, settings: Settings, stages: Stages) -> lgb.Booster:
@@ -218,10 +210,10 @@ def _write_report(
     (folder / "evaluation.txt").write_text(text, encoding="utf-8")
 
 
-def _replace(folder: Path, *, by: Path) -> None:
+def _replace(folder: Path, *, by: Path) -> Path:
     """Put the report of this run in the place of the one before."""
     shutil.rmtree(folder, ignore_errors=True)
-    by.rename(folder)
+    return by.rename(folder)
 
 
 @contextmanager
