@@ -213,7 +213,8 @@ def _rule(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(schema["enum"])
     if "pattern" in schema:
-        return "matches `" + schema["pattern"].replace("|", "\\|") + "`"
+        pattern = str(schema["pattern"]).replace("|", "\\|")
+        return f"matches `{pattern}`"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     rules = [f"{words} {schema[bound]:.15g}" for bound, words in bounds.items() if bound in schema]
     kinds = {"integer": "whole number", "number": "number", "string": "text"}
