@@ -1,9 +1,11 @@
 """A small real bank for all tests: simulated, trained and registered once a session, loaded as a pod would."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from starlette.testclient import TestClient
 
@@ -14,6 +16,10 @@ from model.training.train import TrainingOutcome, train
 from service.app import create_app
 from service.loading import load_champion
 from service.scorer import Loaded, Scorer
+
+# No limit on the time of one example: machines are noisy. Where a whole submission hangs on it, no chance either.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("tests")
 
 ID_KEY = "a key that is used by the tests only"
 

@@ -83,8 +83,11 @@ def _reference(file: HistoryFile, name: str) -> str:
     if file.format == "parquet":
         return name
     field = f"fields[{list(file.columns).index(name) + 1}]"
+    if not name.endswith("_id"):
+        return field
     # Text does not tell an integer from a float: what a table with gaps wrote as 7.0 is 7.
-    return f"REGEXP_REPLACE(TRIM({field}, {WHITE}), '^(-?[0-9]+)[.]0+$', '\\1')" if name.endswith("_id") else field
+    whole = f"REGEXP_REPLACE(TRIM({field}, {WHITE}), '^(-?[0-9]+)[.]0+$', '\\1')"
+    return f"CASE WHEN CONTAINS({field}, '.') THEN {whole} ELSE {field} END"
 
 
 def _source(files: Sequence[HistoryFile]) -> str:
@@ -95,6 +98,8 @@ def _source(files: Sequence[HistoryFile]) -> str:
     fields = f"""
         CASE
             WHEN NOT CONTAINS(line, '"') THEN STRING_SPLIT(line, ',')
+            WHEN line[1] = '"' AND line[-1] = '"' AND LENGTH(line) > 1
+                AND NOT CONTAINS(REPLACE(line[2:-2], '","', ''), '"') THEN STRING_SPLIT(line[2:-2], '","')
             WHEN REGEXP_FULL_MATCH(line, '({_FIELD})(?:,({_FIELD}))*') THEN LIST_TRANSFORM(
                 REGEXP_EXTRACT_ALL(',' || line, ',({_FIELD})', 1),
                 lambda field: CASE WHEN field[1] = '"' THEN REPLACE(field[2:-2], '""', '"') ELSE field END

@@ -126,7 +126,7 @@ def prepared_in_files(rows: Sequence[Row], *, delay: int) -> Iterator[duckdb.Duc
             yield connection
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(histories, st.sampled_from([0, 2 * HOUR, DAY]))
 def test_dirty_history_has_the_sums_that_plain_python_adds_up(rows: list[Row], delay: int) -> None:
     """Point in time for every row = the snapshot of its hour = plain Python, for refreshes each hour and each day."""
