@@ -8,7 +8,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint docs lock clean
+LOAD_INSTALLED := .venv/load-installed
+.PHONY: help run test check format lint docs lock clean bench load capacity profile
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,15 +39,30 @@ docs: $(INSTALLED)  ## Write the generated pages again
 	@$(BIN)/antifraud reasons >docs/reasons.md
 	@$(BIN)/antifraud settings >docs/settings.md
 
+bench: $(INSTALLED)  ## Measure this service beside others, one core each (INSTALL=1 first installs them; ARGS=...)
+	@$(BIN)/python -m loadtest.bench $(if $(INSTALL),--install) $(ARGS)
+
+load: $(LOAD_INSTALLED)  ## Load it: PROFILE=normal|peak|step|spike|soak (HOST=http://..., ARGS=...)
+	@$(BIN)/python -m loadtest.run $(or $(PROFILE),normal) $(if $(HOST),--host "$(HOST)") $(ARGS)
+
+profile: $(INSTALLED)  ## Show where the microseconds of one answer go (after make run)
+	@$(BIN)/python -m loadtest.profile $(ARGS)
+
+capacity: $(INSTALLED)  ## Measure the highest rate at p99 <= 5 ms and write loadtest/capacity.json
+	@$(BIN)/python -m loadtest.capacity $(ARGS)
+
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
 	@$(LOCK) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
+	@for peer in bentoml fastapi_shap mlflow mlserver; do \
+		$(LOCK) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 
 clean:  ## Remove all that was made here: var/, .venv and caches
 	@rm -rf var .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
 
-$(INSTALLED): requirements/dev.txt pyproject.toml
+$(INSTALLED): requirements/dev.txt pyproject.toml setup.py $(wildcard model/*.c model/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
@@ -57,4 +73,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(PIP) install --no-index --no-build-isolation --no-deps -e .
 	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || \
 		{ echo "LightGBM needs the OpenMP runtime; on Debian and Ubuntu: apt-get install libgomp1"; exit 1; }
+	@touch $@
+
+$(LOAD_INSTALLED): requirements/load.txt $(INSTALLED)
+	@$(PIP) install --require-hashes -r requirements/load.txt
 	@touch $@

@@ -135,6 +135,7 @@ def _service(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
         "FRAUD_HOST": settings.host,
         "FRAUD_PORT": str(settings.port),
         "FRAUD_LOG_LEVEL": "warning",
+        "FRAUD_DECISION_LOG": str(settings.work_folder / "decisions.jsonl"),
     }
     if settings.id_key_file is not None:
         environment["FRAUD_ID_KEY_FILE"] = str(settings.id_key_file)

@@ -76,6 +76,14 @@ class Settings(BaseSettings):
     """Largest body of `POST /predict/batch`, in bytes."""
     keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
     """How long an idle connection is kept; longer than the proxy in front keeps it, or requests are lost."""
+    read_seconds: float = Field(default=10, gt=0, le=600)
+    """Longest time from the first byte of a request to its last."""
+    longest_wait_ms: float = Field(default=25, gt=0, le=10_000)
+    """Longest time that a payment may wait for its turn; what would wait longer is refused at once with 503."""
+    drain_seconds: float = Field(default=0, ge=0, le=600)
+    """How long an instance that is told to end goes on answering while it says that it is not ready."""
+    decision_log: str = "-"
+    """Where the decision log goes: `-` for standard output, a path of a file to append to, nothing for no log."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the service writes to its log."""
 

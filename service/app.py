@@ -1,6 +1,5 @@
 """The application: everything it needs is handed in, nothing is loaded at import."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -9,19 +8,21 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from model.settings import Settings
+from service.decision_log import DecisionLog
+from service.judge import Judge
 from service.openapi import describe
 from service.problems import RequestError, problem
 from service.routes import router
 from service.scorer import Loaded, Scorer
 from service.telemetry import MeasureRequests, Telemetry
 
-log = logging.getLogger("antifraud")
-
 DESCRIPTION = """Judges a payment while it waits: `approve`, `review` or `decline`, with a calibrated probability of
 fraud and the reasons for it in plain words, each with its exact share of the log-odds."""
 
 
-def create_app(settings: Settings, load_bundle: Callable[[Settings], Loaded]) -> FastAPI:
+def create_app(
+    settings: Settings, load_bundle: Callable[[Settings], Loaded], decision_log: DecisionLog | None = None
+) -> FastAPI:
     """Return the ASGI application.
 
     Parameters
@@ -30,14 +31,18 @@ def create_app(settings: Settings, load_bundle: Callable[[Settings], Loaded]) ->
         Validated settings; the id key is taken from them.
     load_bundle
         Called once at start; returns the verified pair to serve. What it raises ends the start.
+    decision_log
+        Takes a line for every answer given; closed when the application ends.
     """
+    judge = Judge(Telemetry(), decision_log)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loaded = load_bundle(settings)
-        app.state.scorer = Scorer(loaded, settings.id_hasher())
-        app.state.telemetry.show_loaded(loaded)
+        judge.scorer = Scorer(loaded, settings.id_hasher())
+        judge.telemetry.show_loaded(loaded)
         yield
+        judge.close()
 
     app: FastAPI = FastAPIOffline(
         title="Antifraud scoring",
@@ -49,10 +54,10 @@ def create_app(settings: Settings, load_bundle: Callable[[Settings], Loaded]) ->
         version="1",
     )
     app.state.settings = settings
-    app.state.telemetry = Telemetry()
+    app.state.judge = judge
     app.include_router(router)
     describe(app)
-    app.add_middleware(MeasureRequests, telemetry=app.state.telemetry)
+    app.add_middleware(MeasureRequests, telemetry=judge.telemetry)
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _no_such_page)
     app.add_exception_handler(Exception, _broken)
@@ -69,7 +74,6 @@ async def _no_such_page(_: Request, error: Exception) -> Response:
     return problem(error.status_code, "See /docs for what can be asked.", headers=error.headers)
 
 
-async def _broken(_: Request, error: Exception) -> Response:
-    # The trace names code, never the payment: pydantic and our own errors carry no values.
-    log.error("unexpected %s while answering", type(error).__name__, exc_info=error)
-    return problem(500, "The answer could not be computed. The log of the service says why.")
+async def _broken(request: Request, error: Exception) -> Response:
+    judge: Judge = request.app.state.judge
+    return judge.broken(error)

@@ -1,19 +1,20 @@
 """The pages of the service. Each is thin: body in, data plane, answer out."""
 
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from pydantic import ValidationError, WithJsonSchema
+from pydantic import WithJsonSchema
 from pydantic_core import to_json
 
 from model.bundle import LIBRARIES
 from model.features import schema_fingerprint
 from model.settings import Settings
-from service.body import parse_json, read_body
+from service.body import read_body
+from service.judge import NOT_LOADED, Judge
 from service.openapi import ANSWER, ANSWERS, BATCH, PAYMENT, answered_with, body_of, problem_described
-from service.problems import RequestError, invalid_fields
+from service.problems import RequestError
 from service.schemas import (
     RULES,
     Answer,
@@ -24,12 +25,8 @@ from service.schemas import (
     Transaction,
     Versions,
 )
-from service.scorer import Scorer
-from service.telemetry import Telemetry
 
 router = APIRouter(generate_unique_id_function=lambda route: route.name)
-
-NOT_LOADED = "No verified model and statistics are loaded."
 Explain = Annotated[
     str | None,
     Query(description="`full` adds every feature's value and SHAP value."),
@@ -50,13 +47,8 @@ async def predict(request: Request, explain: Explain = None) -> Response:
     """Return the decision, the score and its reasons. Safe to repeat: the same body gets the same bytes."""
     full = _is_full(explain)
     settings: Settings = request.app.state.settings
-    document = parse_json(await read_body(request, limit=settings.max_body_bytes))
-    try:
-        transaction = Transaction.model_validate(document)
-    except ValidationError as error:
-        raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
-    answers = _score(request, [transaction], full=full)
-    return _json(answers[0])
+    body = await read_body(request, limit=settings.max_body_bytes)
+    return _json(_judge(request).predict(body, full=full))
 
 
 @router.post(
@@ -72,12 +64,13 @@ async def predict_batch(request: Request, explain: Explain = None) -> Response:
     """Return an answer for each transaction, in order; one that breaks a rule refuses the batch and is named."""
     full = _is_full(explain)
     settings: Settings = request.app.state.settings
-    document = parse_json(await read_body(request, limit=settings.max_batch_body_bytes))
-    try:
-        batch = Batch.model_validate(document)
-    except ValidationError as error:
-        raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
-    return _json({"answers": _score(request, batch.transactions, full=full)})
+    body = await read_body(request, limit=settings.max_batch_body_bytes)
+    return _json(await _judge(request).predict_batch(body, full=full))
+
+
+def _judge(request: Request) -> Judge:
+    judge: Judge = request.app.state.judge
+    return judge
 
 
 def _is_full(explain: str | None) -> bool:
@@ -90,22 +83,14 @@ def _mistake_in(field: str) -> dict[str, str]:
     return {"field": field, "rule": RULES[field]}
 
 
-def _score(request: Request, transactions: list[Transaction], *, full: bool) -> list[dict[str, Any]]:
-    scorer: Scorer = request.app.state.scorer
-    telemetry: Telemetry = request.app.state.telemetry
-    answers = scorer.answer(transactions, full=full)
-    telemetry.count_answers(answers)
-    return answers
-
-
-def _json(value: object) -> Response:
-    return Response(to_json(value, inf_nan_mode="null"), media_type="application/json")
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
 
 
 @router.get("/health", tags=["Operation"], summary="Is the process alive?", response_model=Health)
 async def health() -> Response:
     """Return 200 as long as the process answers at all; it depends on nothing else."""
-    return _json({"status": "alive"})
+    return _json(b'{"status":"alive"}')
 
 
 @router.get(
@@ -116,29 +101,34 @@ async def health() -> Response:
     responses=problem_described(503, NOT_LOADED),
 )
 async def ready(request: Request) -> Response:
-    """Return 200 once a verified model and statistics are loaded."""
-    scorer: Scorer | None = getattr(request.app.state, "scorer", None)
-    if scorer is None:
-        raise RequestError(503, NOT_LOADED)
-    loaded = scorer.loaded
-    return _json({"status": "ready", "model_version": loaded.model_version, "statistics_as_of": loaded.snapshot.as_of})
+    """Return 200 once a verified model and statistics are loaded, until the process is told to end."""
+    judge = _judge(request)
+    if judge.draining:
+        raise RequestError(503, "This instance is about to end.")
+    loaded = judge.loaded
+    return _json(
+        to_json({"status": "ready", "model_version": loaded.model_version, "statistics_as_of": loaded.snapshot.as_of})
+    )
 
 
 @router.get("/version", tags=["Operation"], summary="What exactly answers here?", response_model=Versions)
 async def versions(request: Request) -> Response:
     """Return the versions of code, model, statistics and libraries, and what training said of the model."""
-    loaded = request.app.state.scorer.loaded
+    loaded = _judge(request).loaded
     return _json(
-        {
-            "service": version("antifraud"),
-            "model_version": loaded.model_version,
-            "statistics_version": loaded.statistics_version,
-            "statistics_as_of": loaded.snapshot.as_of,
-            "cutoffs": {"review": loaded.bundle.cutoffs.review, "decline": loaded.bundle.cutoffs.decline},
-            "feature_schema": schema_fingerprint(),
-            "libraries": {name: version(name) for name in LIBRARIES},
-            "model": loaded.bundle.facts,
-        }
+        to_json(
+            {
+                "service": version("antifraud"),
+                "model_version": loaded.model_version,
+                "statistics_version": loaded.statistics_version,
+                "statistics_as_of": loaded.snapshot.as_of,
+                "cutoffs": {"review": loaded.bundle.cutoffs.review, "decline": loaded.bundle.cutoffs.decline},
+                "feature_schema": schema_fingerprint(),
+                "libraries": {name: version(name) for name in LIBRARIES},
+                "explainer": loaded.bundle.explainer.engine,
+                "model": loaded.bundle.facts,
+            }
+        )
     )
 
 
@@ -151,5 +141,4 @@ async def versions(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format."""
-    telemetry: Telemetry = request.app.state.telemetry
-    return Response(telemetry.render(), media_type=CONTENT_TYPE_LATEST)
+    return Response(_judge(request).telemetry.render(), media_type=CONTENT_TYPE_LATEST)

@@ -161,4 +161,5 @@ class Versions(BaseModel):
     cutoffs: dict[str, float] = Field(description="Scores from which a payment is reviewed and declined.")
     feature_schema: str
     libraries: dict[str, str]
+    explainer: str = Field(description="What computes the SHAP values: native, or pred_contrib where it is missing.")
     model: dict[str, Any] = Field(description="What training said of the model: periods, settings, figures.")

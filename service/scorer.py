@@ -1,6 +1,5 @@
-"""One transaction in, one answer out: features, margin and SHAP values, decision, reasons. Knows nothing of HTTP."""
+"""One transaction in, one answer out: features, SHAP values and margin, decision, reasons. Knows nothing of HTTP."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +7,14 @@ import numpy as np
 
 from model.bundle import Bundle
 from model.decision import decide
-from model.explain import margins
-from model.features import FEATURE_NAMES, build_features
-from model.reasons import Reason, explain_in_words
+from model.features import FEATURE_NAMES, ProfileTable, RowBuilder
+from model.reasons import explain_in_words
 from model.score import probability
-from model.statistics import Integers, Snapshot
-from model.transaction import IdHasher, Transactions, canonical_id, epoch_seconds
+from model.statistics import Snapshot
+from model.transaction import IdHasher, canonical_id, epoch_seconds
 from service.schemas import Transaction
 
-_NO_KEY = 0  # stands for an id that history never keeps; 0 itself is as unlikely a hash as any other
+_NO_KEY = 0  # stands for an id that history never keeps; as a hash it is as unlikely as any other
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Loaded:
 
 
 class Scorer:
-    """Score transactions with one loaded pair.
+    """Score transactions, one at a time, with one loaded pair. Not for several threads: it works in one row.
 
     Parameters
     ----------
@@ -43,74 +41,46 @@ class Scorer:
     def __init__(self, loaded: Loaded, hasher: IdHasher) -> None:
         self.loaded = loaded
         self._hasher = hasher
+        self._customers = ProfileTable(loaded.snapshot.customer.keys, loaded.snapshot.customer.sums)
+        self._terminals = ProfileTable(loaded.snapshot.terminal.keys, loaded.snapshot.terminal.sums)
+        self._builder = RowBuilder()
+        self._explain = loaded.bundle.explainer.explain_into
+        self._base_value = loaded.bundle.explainer.base
+        self._contributions = np.empty(len(FEATURE_NAMES))
+        self._as_of = loaded.snapshot.as_of
 
-    def answer(self, transactions: Sequence[Transaction], *, full: bool = False) -> list[dict[str, Any]]:
-        """Return an answer for each transaction, in order; `full` adds every feature's value and SHAP value."""
-        sums = self.loaded.snapshot.lookup(
-            self._keys([self._hash(self._hasher.customer, one.customer_id) for one in transactions]),
-            self._keys([self._hash(self._hasher.terminal, one.terminal_id) for one in transactions]),
+    def answer(self, transaction: Transaction, *, full: bool = False) -> tuple[dict[str, Any], tuple[int, int]]:
+        """Return the answer, and the hashes of customer and terminal; `full` adds every feature with its SHAP value."""
+        customer_key, terminal_key = self._keys(transaction)
+        customer, terminal = self._customers.find(customer_key), self._terminals.find(terminal_key)
+        amount = transaction.tx_amount + 0.0  # minus zero is zero, and must not be printed otherwise
+        row = self._builder.build(
+            epoch_seconds(transaction.tx_datetime),
+            amount,
+            ProfileTable.UNKNOWN if customer is None else customer,
+            ProfileTable.UNKNOWN if terminal is None else terminal,
         )
-        features = build_features(_columns(transactions), sums)
-        contributions, base_value = self.loaded.bundle.explainer.explain(features)
-        known = ~np.isnan(sums[:, :, 0, 0])
-        rows = zip(
-            transactions,
-            features.tolist(),
-            contributions.tolist(),
-            margins(contributions, base_value).tolist(),
-            known.tolist(),
-            strict=True,
-        )
-        return [self._answer(*row, base_value=base_value, full=full) for row in rows]
-
-    def _answer(
-        self,
-        transaction: Transaction,
-        features: list[float],
-        contributions: list[float],
-        margin: float,
-        known: list[bool],
-        *,
-        base_value: float,
-        full: bool,
-    ) -> dict[str, Any]:
-        score = probability(margin)
+        contributions, features = self._contributions, row.tolist()
+        score = probability(self._explain(row, contributions))
         answer: dict[str, Any] = {
             "transaction_id": transaction.transaction_id,
             "decision": decide(score, self.loaded.bundle.cutoffs),
             "score": score,
-            "base_value": base_value,
-            "reasons": [_reason(reason) for reason in explain_in_words(features, contributions)],
-            "customer_known": known[0],
-            "terminal_known": known[1],
+            "base_value": self._base_value,
+            "reasons": explain_in_words(features, contributions),
+            "customer_known": customer is not None,
+            "terminal_known": terminal is not None,
             "model_version": self.loaded.model_version,
-            "statistics_as_of": self.loaded.snapshot.as_of,
+            "statistics_as_of": self._as_of,
         }
         if full:
-            pairs = zip(FEATURE_NAMES, features, contributions, strict=True)
+            pairs = zip(FEATURE_NAMES, features, contributions.tolist(), strict=True)
             answer["features"] = {name: {"value": value, "contribution": share} for name, value, share in pairs}
-        return answer
+        return answer, (customer_key, terminal_key)
 
-    @staticmethod
-    def _hash(hash_id: Callable[[str], int], raw: int | str) -> int:
-        text = canonical_id(raw)
-        return _NO_KEY if text is None else hash_id(text)
-
-    @staticmethod
-    def _keys(hashes: list[int]) -> Integers:
-        return np.array(hashes, dtype=np.int64)
-
-
-def _columns(transactions: Sequence[Transaction]) -> Transactions:
-    seconds = np.array([epoch_seconds(one.tx_datetime) for one in transactions], dtype=np.int64)
-    # An amount of minus zero is zero, and must not be printed otherwise.
-    return Transactions(seconds, np.array([one.tx_amount + 0.0 for one in transactions], dtype=np.float64))
-
-
-def _reason(reason: Reason) -> dict[str, Any]:
-    return {
-        "code": reason.code,
-        "text": reason.text,
-        "contribution": reason.contribution,
-        "features": reason.features,
-    }
+    def _keys(self, transaction: Transaction) -> tuple[int, int]:
+        customer, terminal = canonical_id(transaction.customer_id), canonical_id(transaction.terminal_id)
+        return (
+            _NO_KEY if customer is None else self._hasher.customer(customer),
+            _NO_KEY if terminal is None else self._hasher.terminal(terminal),
+        )

@@ -1,5 +1,6 @@
 """The process: one socket, one event loop, one thread of work."""
 
+import asyncio
 import errno
 import gc
 import logging
@@ -7,6 +8,10 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
+from functools import partial
+from types import FrameType
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before LightGBM is loaded: its threads only make single rows slower
 
@@ -14,6 +19,8 @@ import uvicorn
 
 from model.settings import Settings
 from service.app import create_app
+from service.decision_log import DecisionLog
+from service.lane import SWEEP_SECONDS, Lane, LaneProtocol
 from service.loading import load_champion
 from service.scorer import Loaded
 
@@ -63,26 +70,85 @@ def serve(settings: Settings) -> int:
 
 
 def _stop_quietly() -> None:
-    """Let SIGTERM and Ctrl-C end the process with exit code 0, also while it still loads.
-
-    Once uvicorn has answered what was under way it raises the signal again, to be handled as it was found.
-    """
+    """Let SIGTERM and Ctrl-C end the process with exit code 0 while it still loads."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
 
 
+class DrainingServer(uvicorn.Server):
+    """A server that leaves in an orderly way.
+
+    Told to end, it first says that it is not ready, and goes on answering for the drain time, so that whoever sends
+    payments can learn of it; connections are closed with their next answer. Then it finishes what is under way. Told
+    twice, it ends at once. In all cases the exit code is 0.
+    """
+
+    def __init__(self, config: uvicorn.Config, lane: Lane, *, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._lane = lane
+        self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as usual, and begin to look after connections that do not get on."""
+        await super().startup(sockets)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, LaneProtocol):
+                connection.sweep(now)
+        asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave, or leave at once."""
+        if self._lane.judge.draining or not self._drain_seconds:
+            self.force_exit = self._lane.judge.draining
+            self.should_exit = True
+            return
+        self._lane.judge.draining = True
+        log.info("told to end: not ready any more, answering for %g s", self._drain_seconds)
+        threading.Timer(self._drain_seconds, self._leave).start()
+
+    def _leave(self) -> None:
+        self.should_exit = True
+
+
 def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
     """Serve a loaded pair on a listening socket until told to stop; return the exit code."""
-    config = uvicorn.Config(
-        create_app(settings, lambda _: loaded),
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=settings.keep_alive_seconds,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
+    server = make_server(settings, loaded)
     # What is loaded now stays for good: without this a full collection walks through all of it, again and again.
     gc.collect()
     gc.freeze()
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def make_server(settings: Settings, loaded: Loaded) -> DrainingServer:
+    """Return a server for a loaded pair, with the short way for payments."""
+    app = create_app(settings, lambda _: loaded, _open_decision_log(settings))
+    lane = Lane(app.state.judge, longest_wait=settings.longest_wait_ms / 1000)
+    protocol = partial(
+        LaneProtocol,
+        lane=lane,
+        limit=settings.max_body_bytes,
+        read_seconds=settings.read_seconds,
+        idle_seconds=settings.keep_alive_seconds,
+    )
+    config = uvicorn.Config(
+        app,
+        http=protocol,  # type: ignore[arg-type]  # called like the class it wraps
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        server_header=False,
+    )
+    return DrainingServer(config, lane, drain_seconds=settings.drain_seconds)
+
+
+def _open_decision_log(settings: Settings) -> DecisionLog | None:
+    if settings.decision_log == "":
+        return None
+    if settings.decision_log == "-":
+        return DecisionLog(sys.stdout.fileno())
+    return DecisionLog(os.open(settings.decision_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))

@@ -1,7 +1,7 @@
 """What Prometheus sees of the service. No id and no amount is ever a label."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -9,7 +9,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.statistics import HOUR
+from model.decision import DECISIONS
+from model.statistics import ENTITIES, HOUR
 from service.scorer import Loaded
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds
@@ -38,6 +39,12 @@ class Telemetry:
         self.unknown = Counter(
             "fraud_unknown", "Transactions of an unknown customer or terminal.", ("entity",), registry=self._registry
         )
+        self.abandoned = Counter(
+            "fraud_abandoned", "Payments not judged because the client had gone.", registry=self._registry
+        )
+        self._bound: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._decided = {decision: self.decisions.labels(decision) for decision in DECISIONS}
+        self._unknown_customer, self._unknown_terminal = (self.unknown.labels(name) for name in ENTITIES)
         self._model = Gauge(
             "fraud_loaded_info", "The loaded pair; always 1.", ("model", "statistics"), registry=self._registry
         )
@@ -51,13 +58,21 @@ class Telemetry:
         self._model.labels(loaded.model_version, loaded.statistics_version).set(1)
         self._as_of.set(loaded.snapshot.as_of_hour * HOUR)
 
-    def count_answers(self, answers: Iterable[Mapping[str, Any]]) -> None:
-        """Count decisions and unknown customers and terminals."""
-        for answer in answers:
-            self.decisions.labels(answer["decision"]).inc()
-            for entity in ("customer", "terminal"):
-                if not answer[f"{entity}_known"]:
-                    self.unknown.labels(entity).inc()
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Count and time one answered request."""
+        bound = self._bound.get((route, status))
+        if bound is None:
+            bound = self._bound[route, status] = (self.requests.labels(route, status), self.latency.labels(route))
+        bound[0].inc()
+        bound[1].observe(seconds)
+
+    def count_answer(self, answer: Mapping[str, Any]) -> None:
+        """Count a decision, and whether customer and terminal were known."""
+        self._decided[answer["decision"]].inc()
+        if not answer["customer_known"]:
+            self._unknown_customer.inc()
+        if not answer["terminal_known"]:
+            self._unknown_terminal.inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -90,5 +105,4 @@ class MeasureRequests:
         finally:
             # A path that nobody serves must not become a label of its own.
             route = scope["path"] if scope["path"] in ROUTES else "other"
-            self._telemetry.requests.labels(route, status).inc()
-            self._telemetry.latency.labels(route).observe(time.perf_counter() - started)
+            self._telemetry.observe(route, status, time.perf_counter() - started)

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from model.bundle import GoldenCase, golden_cases
 from model.decision import CutOffs, choose_cutoffs
-from model.explain import BoosterExplainer, Explainer
+from model.explain import TreeExplainer
 from model.features import FEATURE_NAMES
 from model.registry import Version, open_publisher
-from model.score import load_booster, probabilities
+from model.score import probabilities
 from model.settings import Settings
 from model.statistics import HOUR, Floats, Integers
 from model.training.dataset import Dataset
@@ -61,7 +61,7 @@ class _Tested:
     """A calibrated booster, and how it did on the test period, whose scores are (n,)."""
 
     text: str
-    explainer: Explainer
+    explainer: TreeExplainer
     cutoffs: CutOffs
     scores: Floats
     evaluation: Evaluation
@@ -148,7 +148,7 @@ def _test(booster: lgb.Booster, periods: Periods, *, settings: Settings) -> _Tes
         cutoffs=cutoffs,
     )
     text = booster.model_to_string()
-    return _Tested(text, BoosterExplainer(load_booster(text)), cutoffs, scores, evaluation)
+    return _Tested(text, TreeExplainer(text), cutoffs, scores, evaluation)
 
 
 def _candidate(periods: Periods, tested: _Tested, *, facts: dict[str, Any]) -> Candidate:
@@ -156,7 +156,7 @@ def _candidate(periods: Periods, tested: _Tested, *, facts: dict[str, Any]) -> C
     return Candidate(tested.text, tested.cutoffs, golden, periods.snapshot, tested.evaluation.metrics(), facts)
 
 
-def _golden(test: Dataset, *, explainer: Explainer, cutoffs: CutOffs) -> list[GoldenCase]:
+def _golden(test: Dataset, *, explainer: TreeExplainer, cutoffs: CutOffs) -> list[GoldenCase]:
     """Return golden rows, frauds and honest ones, spread over the test period."""
     fraud = test.label == 1
     chosen = np.zeros(len(test), dtype=bool)

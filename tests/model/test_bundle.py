@@ -27,9 +27,8 @@ from model.bundle import (
     write_snapshot,
 )
 from model.decision import CutOffs
-from model.explain import BoosterExplainer, margins
+from model.explain import TreeExplainer, margins
 from model.features import FEATURE_NAMES, build_features
-from model.score import load_booster
 from model.statistics import ENTITIES, SUM_COLUMNS, EntityStatistics, Floats, Snapshot
 from model.transaction import Transactions
 
@@ -79,7 +78,7 @@ def write_model(folder: Path, *, seed: int = 1, golden_rows: int = 6, text: str 
     golden = golden_cases(
         Transactions(transactions.tx_seconds[chosen], transactions.tx_amount[chosen]),
         sums[chosen],
-        explainer=BoosterExplainer(load_booster(booster_text)),
+        explainer=TreeExplainer(booster_text),
         cutoffs=CUTOFFS,
     )
     return write_bundle(
@@ -153,7 +152,7 @@ def test_a_model_is_read_as_it_was_written_to_the_last_bit(model: Path) -> None:
     assert (bundle.cutoffs, bundle.facts) == (CUTOFFS, FACTS | {"seed": 1})
     features = build_features(*payments(5))
     contributions, base_value = bundle.explainer.explain(features)
-    expected, expected_base = BoosterExplainer(load_booster(make_booster(1))).explain(features)
+    expected, expected_base = TreeExplainer(make_booster(1)).explain(features)
     assert np.array_equal(contributions, expected)
     assert base_value == expected_base
     assert np.ptp(margins(contributions, base_value)) > 0.1
@@ -604,7 +603,7 @@ def test_a_malformed_description_of_statistics_is_refused(statistics: Path, chan
 
 def test_golden_rows_survive_json_with_what_is_not_known_as_null() -> None:
     transactions, sums = payments(1)
-    cases = golden_cases(transactions, sums, explainer=BoosterExplainer(load_booster(make_booster(1))), cutoffs=CUTOFFS)
+    cases = golden_cases(transactions, sums, explainer=TreeExplainer(make_booster(1)), cutoffs=CUTOFFS)
     assert len(cases) == ROWS
     assert any(None in case.sums for case in cases)
     assert {case.decision for case in cases} >= {"approve", "decline"}

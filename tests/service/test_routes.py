@@ -595,7 +595,7 @@ def test_an_unexpected_error_is_a_problem_that_says_nothing_of_the_payment(
     settings: Settings, loaded: Loaded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with TestClient(create_app(settings, lambda _: loaded), raise_server_exceptions=False) as client:
-        monkeypatch.setattr("service.scorer.build_features", lambda *_: 1 / 0)
+        monkeypatch.setattr("service.scorer.explain_in_words", lambda *_: 1 / 0)
         refused(post(client, payment(customer_id=MARK)), status=500, mark=MARK)
         monkeypatch.undo()
         assert ("fraud_requests_total", (("route", "/predict"), ("status", "500"))) in metrics_of(client)

@@ -1,10 +1,11 @@
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from model.bundle import Bundle
 from model.decision import CutOffs
+from model.explain import TreeExplainer
 from model.features import FEATURE_NAMES
 from model.statistics import ENTITIES, SUM_COLUMNS, EntityStatistics, Floats, Snapshot
 from model.transaction import IdHasher
@@ -22,13 +23,20 @@ def transaction(**changes: Any) -> Transaction:
 class ByAmount:
     """Explain by the amount alone: its share in log-odds is what `shares` says of it."""
 
+    engine = "by amount"
+    base = 0.0
+
     def __init__(self, shares: dict[float, float]) -> None:
         self._shares = shares
 
-    def explain(self, features: Floats) -> tuple[Floats, float]:
-        contributions = np.zeros_like(features)
-        contributions[:, FEATURE_NAMES.index("amount")] = [self._shares[amount] for amount in features[:, 0].tolist()]
-        return contributions, 0.0
+    def explain_into(self, row: Floats, contributions: Floats) -> float:
+        contributions[:] = 0
+        contributions[FEATURE_NAMES.index("amount")] = self._shares[row[0]]
+        return float(contributions.sum())
+
+
+def answers_of(scorer: Scorer, transactions: list[Transaction], *, full: bool = False) -> list[dict[str, Any]]:
+    return [scorer.answer(one, full=full)[0] for one in transactions]
 
 
 def small_snapshot(hasher: IdHasher) -> Snapshot:
@@ -42,12 +50,13 @@ def small_snapshot(hasher: IdHasher) -> Snapshot:
 @pytest.fixture
 def tiny() -> Scorer:
     hasher = IdHasher(b"sixteen bytes or more")
-    bundle = Bundle(ByAmount({10.0: -3.0, 20.0: 0.0, 30.0: 3.0}), CutOffs(review=0.5, decline=0.9), facts={})
+    explainer = cast(TreeExplainer, ByAmount({10.0: -3.0, 20.0: 0.0, 30.0: 3.0}))
+    bundle = Bundle(explainer, CutOffs(review=0.5, decline=0.9), facts={})
     return Scorer(Loaded(bundle, small_snapshot(hasher), "3", "17"), hasher)
 
 
 def test_an_answer_carries_decision_score_versions_and_who_is_known(tiny: Scorer) -> None:
-    (found,) = tiny.answer([transaction(transaction_id="t-1", tx_amount=20)])
+    found, _ = tiny.answer(transaction(transaction_id="t-1", tx_amount=20))
     del found["reasons"]
     assert found == {
         "transaction_id": "t-1",
@@ -62,12 +71,12 @@ def test_an_answer_carries_decision_score_versions_and_who_is_known(tiny: Scorer
 
 
 def test_the_cut_offs_decide(tiny: Scorer) -> None:
-    answers = tiny.answer([transaction(tx_amount=amount) for amount in (10, 20, 30)])
+    answers = answers_of(tiny, [transaction(tx_amount=amount) for amount in (10, 20, 30)])
     assert [one["decision"] for one in answers] == ["approve", "review", "decline"]
 
 
 def test_the_customers_own_numbers_are_used(tiny: Scorer) -> None:
-    (found,) = tiny.answer([transaction(tx_amount=10)], full=True)
+    found, _ = tiny.answer(transaction(tx_amount=10), full=True)
     values = {name: feature["value"] for name, feature in found["features"].items()}
     assert (values["customer_transactions_30d"], values["customer_amount_mean_7d"]) == (4, 25)
     assert values["customer_amount_ratio_1d"] == 10 / 25
@@ -75,24 +84,26 @@ def test_the_customers_own_numbers_are_used(tiny: Scorer) -> None:
 
 
 def test_a_customer_and_a_terminal_of_one_number_are_two(tiny: Scorer) -> None:
-    (found,) = tiny.answer([transaction(customer_id=7, terminal_id=7, tx_amount=10)])
+    found, _ = tiny.answer(transaction(customer_id=7, terminal_id=7, tx_amount=10))
     assert (found["customer_known"], found["terminal_known"]) == (True, False)
 
 
 def test_permuting_transactions_permutes_the_answers(scorer: Scorer, payments: list[dict[str, Any]]) -> None:
     asked = [Transaction.model_validate(one) for one in payments[:60]]
     order = np.random.default_rng(1).permutation(len(asked)).tolist()
-    answers = scorer.answer(asked, full=True)
-    assert str(scorer.answer([asked[place] for place in order], full=True)) == str([answers[place] for place in order])
+    answers = answers_of(scorer, asked, full=True)
+    assert str(answers_of(scorer, [asked[place] for place in order], full=True)) == str(
+        [answers[place] for place in order]
+    )
 
 
 def test_most_payments_of_the_history_come_from_the_known(scorer: Scorer, payments: list[dict[str, Any]]) -> None:
-    answers = scorer.answer([Transaction.model_validate(one) for one in payments])
+    answers = answers_of(scorer, [Transaction.model_validate(one) for one in payments])
     for entity in ENTITIES:
         assert sum(one[f"{entity}_known"] for one in answers) > 0.9 * len(answers)
 
 
 def test_with_another_key_nobody_is_known(loaded: Loaded, payments: list[dict[str, Any]]) -> None:
     other = Scorer(loaded, IdHasher(b"another key of the same length"))
-    answers = other.answer([Transaction.model_validate(one) for one in payments])
+    answers = answers_of(other, [Transaction.model_validate(one) for one in payments])
     assert not any(one["customer_known"] or one["terminal_known"] for one in answers)

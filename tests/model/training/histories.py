@@ -52,10 +52,10 @@ def write_parquet(path: Path, rows: Sequence[Row], types: Mapping[str, pa.DataTy
     return path
 
 
-def csv_text(rows: Sequence[Row]) -> str:
+def csv_text(rows: Sequence[Row], *, quoting: int = csv.QUOTE_MINIMAL) -> str:
     """Return rows as CSV, as any program would write it."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n", quoting=quoting)  # type: ignore[arg-type]
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -1,4 +1,7 @@
+import csv
 import gzip
+import re
+import tempfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +11,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.training.history import HistoryError, connect, find_unreadable, history_sql, open_history
 from model.transaction import REPORT_COLUMN
@@ -350,6 +355,20 @@ def test_quoted_fields_may_hold_commas_and_quotation_marks(tmp_path: Path) -> No
     quoted = '"transaction_id","' + '","'.join(list(payment())[1:]) + '"\n' + text.split("\n", 1)[1]
     write_csv(tmp_path / "h.csv", quoted)
     assert column(tmp_path, "customer_id") == ['a,"b"', ","]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.text('ab", 70.', max_size=6), min_size=1, max_size=8),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_whatever_a_csv_writer_quotes_is_read_as_it_was(texts: list[str], quoting: int) -> None:
+    rows = [payment(i, customer_id=text, terminal_id=text) for i, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_csv(Path(folder) / "h.csv", csv_text(rows, quoting=quoting))
+        found = {row["transaction_id"]: row["customer_id"] for row in read(path)}
+    expected = {str(i): re.sub(r"^(-?[0-9]+)[.]0+$", r"\1", text.strip()) for i, text in enumerate(texts)}
+    assert {i: text.strip() for i, text in found.items()} == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
