@@ -251,7 +251,7 @@ def _rendered(example: Example, answer: dict[str, Any], cutoffs: dict[str, float
             + f"   (review from {cutoffs['review']:.2%}, decline from {cutoffs['decline']:.2%})",
             "",
             *(_reason_line(reason, strongest, colours=colours) for reason in shown),
-            f"  {sum(reason['contribution'] for reason in rest):+6.2f}  {'':{BAR_WIDTH}}  "
+            f"  {round(sum(reason['contribution'] for reason in rest), 2) + 0.0:+6.2f}  {'':{BAR_WIDTH}}  "
             f"{len(rest)} weaker reasons together; {answer['base_value']:+.2f} before anything is known",
         )
     )

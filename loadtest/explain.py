@@ -1,6 +1,6 @@
 """How much faster the kernel is than LightGBM's own explanation: one core, one process, one row at a time.
 
-``python bench_explain.py`` prints ratios of medians, all from the same run, rows in turn so that a slow spell of the
+``python -m loadtest.explain`` prints ratios of medians, all from the same run, rows in turn so that a slow spell of the
 machine meets every engine. "Python" is ``Booster.predict(row, pred_contrib=True, num_threads=1)``; "C API" is
 LightGBM's fastest way for one row, ``LGBM_BoosterPredictForMatSingleRowFast``, without Python's part.
 """
