@@ -48,6 +48,12 @@ class Telemetry:
         self._model = Gauge(
             "fraud_loaded_info", "The loaded pair; always 1.", ("model", "statistics"), registry=self._registry
         )
+        self._explainer = Gauge(
+            "fraud_explainer_info",
+            "What computes the SHAP values: native, or many times slower pred_contrib; always 1.",
+            ("engine",),
+            registry=self._registry,
+        )
         self._as_of = Gauge(
             "fraud_statistics_as_of_timestamp_seconds", "The hour the statistics are as of.", registry=self._registry
         )
@@ -56,6 +62,8 @@ class Telemetry:
         """Say which pair answers from now on."""
         self._model.clear()
         self._model.labels(loaded.model_version, loaded.statistics_version).set(1)
+        self._explainer.clear()
+        self._explainer.labels(loaded.bundle.explainer.engine).set(1)
         self._as_of.set(loaded.snapshot.as_of_hour * HOUR)
 
     def observe(self, route: str, status: int, seconds: float) -> None:

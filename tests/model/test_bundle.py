@@ -609,3 +609,24 @@ def test_golden_rows_survive_json_with_what_is_not_known_as_null() -> None:
     assert {case.decision for case in cases} >= {"approve", "decline"}
     again = json.loads(json.dumps([asdict(case) for case in cases], allow_nan=False))
     assert [replace(case) for case in cases] == [type(cases[0])(**case) for case in again]
+
+
+def test_a_compiled_explainer_that_differs_is_replaced_by_lightgbms_own_and_said_so(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Differs(TreeExplainer):
+        """Explains correctly only with LightGBM's own values."""
+
+        def explain(self, rows: Any) -> tuple[Floats, float]:
+            contributions, base = super().explain(rows)
+            return contributions + 1e-6 * (self.engine != "pred_contrib"), base
+
+    monkeypatch.setattr("model.bundle.TreeExplainer", Differs)
+    bundle = read_bundle(model, id_key_fingerprint=KEY)
+    assert bundle.explainer.engine == "pred_contrib"
+    assert "differs on golden rows" in caplog.text
+
+
+def test_an_explainer_that_agrees_is_used_without_a_word(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_bundle(model, id_key_fingerprint=KEY).explainer.engine == TreeExplainer(make_booster(1)).engine
+    assert not caplog.text

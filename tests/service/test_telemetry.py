@@ -82,6 +82,7 @@ def test_the_loaded_pair_is_shown_and_only_the_last_one(loaded: Loaded) -> None:
     telemetry.show_loaded(Loaded(loaded.bundle, loaded.snapshot, "old", "older"))
     telemetry.show_loaded(loaded)
     assert samples(telemetry, "fraud_loaded_info") == {(loaded.model_version, loaded.statistics_version): 1}
+    assert samples(telemetry, "fraud_explainer_info") == {(loaded.bundle.explainer.engine,): 1}
     as_of = loaded.snapshot.as_of_hour * 3600
     assert samples(telemetry, "fraud_statistics_as_of_timestamp_seconds") == {(): as_of}
 
