@@ -344,10 +344,10 @@ class Liar:
         self.answers[path] = (status, content, announced)
 
     def hold(self, listing: list[dict[str, Any]], files: dict[str, bytes]) -> None:
-        self.say("/api/2.0/mlflow/model-versions/get-download-uri", {"artifact_uri": "mlflow-artifacts:/root"})
-        self.say("/api/2.0/mlflow-artifacts/artifacts?root", {"files": listing})
+        self.say("/api/2.0/mlflow/model-versions/get-download-uri", {"artifact_uri": "mlflow-artifacts:/top"})
+        self.say("/api/2.0/mlflow-artifacts/artifacts?top", {"files": listing})
         for name, content in files.items():
-            self.say(f"/api/2.0/mlflow-artifacts/artifacts/root/{name}", content)
+            self.say(f"/api/2.0/mlflow-artifacts/artifacts/top/{name}", content)
 
 
 @contextmanager
@@ -385,8 +385,8 @@ def liar() -> Iterator[Liar]:
 
 
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
-ANSWER: dict[str, Any] = {"model_version": {"name": MODEL_NAME, "version": "7", "source": "mlflow-artifacts:/root"}}
-SEVEN = Version(MODEL_NAME, "7", "mlflow-artifacts:/root", {}, None)
+ANSWER: dict[str, Any] = {"model_version": {"name": MODEL_NAME, "version": "7", "source": "mlflow-artifacts:/top"}}
+SEVEN = Version(MODEL_NAME, "7", "mlflow-artifacts:/top", {}, None)
 
 
 def test_a_version_without_run_and_tags_is_understood(liar: Liar) -> None:
@@ -486,7 +486,7 @@ def test_a_folder_that_holds_itself_for_ever_is_given_up(liar: Liar, tmp_path: P
     listing = {"files": [{"path": "deep", "is_dir": True}]}
     liar.hold([], {})
     for depth in range(300):
-        liar.say("/api/2.0/mlflow-artifacts/artifacts?root" + "/deep" * depth, listing)
+        liar.say("/api/2.0/mlflow-artifacts/artifacts?top" + "/deep" * depth, listing)
     refuse_download(liar, tmp_path, ArtifactError, "more than 256 files and folders")
 
 
@@ -509,7 +509,7 @@ def test_files_that_are_not_as_announced_are_refused(
 
 def test_a_download_that_breaks_off_leaves_nothing(liar: Liar, tmp_path: Path) -> None:
     liar.hold([file_line("model.txt", 100)], {})
-    liar.say("/api/2.0/mlflow-artifacts/artifacts/root/model.txt", b"half", announced=100)
+    liar.say("/api/2.0/mlflow-artifacts/artifacts/top/model.txt", b"half", announced=100)
     refuse_download(liar, tmp_path, ArtifactError, "model.txt .*broke off")
 
 
@@ -525,7 +525,7 @@ def test_a_listing_that_makes_no_sense_leaves_nothing(liar: Liar, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "source", ["s3://bucket/model", "/var/lib/mlflow/1", "file:///etc", "mlflow-artifacts://elsewhere:5000/root"]
+    "source", ["s3://bucket/model", "/var/lib/mlflow/1", "file:///etc", "mlflow-artifacts://elsewhere:5000/top"]
 )
 def test_files_that_the_server_does_not_hand_out_are_refused(liar: Liar, tmp_path: Path, source: str) -> None:
     liar.say("/api/2.0/mlflow/model-versions/get-download-uri", {"artifact_uri": source})
@@ -534,7 +534,7 @@ def test_files_that_the_server_does_not_hand_out_are_refused(liar: Liar, tmp_pat
 
 def test_a_version_registered_by_its_run_is_found_there(liar: Liar, tmp_path: Path) -> None:
     liar.hold([file_line("model.txt", 1)], {"model.txt": b"x"})
-    liar.say("/api/2.0/mlflow/model-versions/get-download-uri", {"artifact_uri": "runs:/r1/root"})
+    liar.say("/api/2.0/mlflow/model-versions/get-download-uri", {"artifact_uri": "runs:/r1/top"})
     liar.say("/api/2.0/mlflow/runs/get", {"run": {"info": {"artifact_uri": "mlflow-artifacts:/"}}})
     open_reader(f"http://{liar.address}").download(SEVEN, tmp_path / "pod")
 
