@@ -27,6 +27,9 @@ from model.transaction import Transactions
 
 ROWS_PER_BATCH = 2_000_000  # some 0.6 kB each while the statistics of a batch are looked up
 
+STRAY_SHARE = 0.001  # of all transactions
+STRAY_GAP = 30 * 24 * HOUR  # seconds
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -75,10 +78,26 @@ class Dataset:
 
 
 def time_range(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Return the first moment of the table `transactions` and the one after its last, in seconds since 1970."""
-    row = connection.execute("SELECT MIN(tx_seconds), MAX(tx_seconds) + 1 FROM transactions").fetchone()
-    assert row is not None  # noqa: S101  an aggregate always has one row
-    return int(row[0]), int(row[1])
+    """Return the first moment of the table `transactions` and the one after its last, in seconds since 1970.
+
+    A few transactions with dates far from all others (a wrong clock, a typing mistake) do not stretch the range: at
+    most one in a thousand, more than 30 days away.
+    """
+    days = connection.execute(
+        "SELECT MIN(tx_seconds), MAX(tx_seconds) + 1, COUNT(*) FROM transactions"
+        f" GROUP BY tx_seconds // {24 * HOUR} ORDER BY 1"
+    ).fetchall()
+    stray = STRAY_SHARE * sum(count for *_, count in days)
+    first, last, before, after = 0, len(days) - 1, 0, 0
+    for place in range(1, len(days)):
+        before += days[place - 1][2]
+        if before <= stray and days[place][0] - days[place - 1][1] > STRAY_GAP:
+            first = place
+    for place in range(len(days) - 1, 0, -1):
+        after += days[place][2]
+        if after <= stray and days[place][0] - days[place - 1][1] > STRAY_GAP:
+            last = place - 1
+    return int(days[first][0]), int(days[last][1])
 
 
 def read_dataset(

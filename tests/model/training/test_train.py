@@ -435,11 +435,19 @@ def test_a_history_of_few_days_is_refused_with_the_rule(bank: Bank) -> None:
         bank.train(bank.table.filter(moments(bank.table) < np.datetime64("2026-01-12")))
 
 
-def test_a_date_that_is_far_off_is_not_taken_for_the_end_of_history(bank: Bank) -> None:
-    far = with_column(bank.table.slice(0, 1), "tx_datetime", np.array(["2098-01-01T12:00"], dtype="datetime64[us]"))
-    far = with_column(far, "transaction_id", [10**9])
-    with pytest.raises(SplitError, match=r"there is no transaction in the .* period, .* to 2097-.*: is a date"):
-        bank.train(pa.concat_tables([bank.table, far.cast(bank.table.schema)]))
+def test_a_few_dates_that_are_far_off_do_not_stretch_the_periods(bank: Bank, first: TrainingOutcome) -> None:
+    far = [with_column(bank.table.slice(number, 1), "transaction_id", [10**9 + number]) for number in range(2)]
+    moments_off = ("2098-01-01T12:00", "1999-01-01T12:00")
+    far = [
+        with_column(row, "tx_datetime", np.array([moment], dtype="datetime64[us]"))
+        for row, moment in zip(far, moments_off, strict=True)
+    ]
+    table = pa.concat_tables([bank.table, *(row.cast(bank.table.schema) for row in far)])
+    outcome = bank.train(table)
+    assert (outcome.evaluation.first_day, outcome.evaluation.last_day) == (
+        first.evaluation.first_day,
+        first.evaluation.last_day,
+    )
 
 
 def test_a_work_folder_that_cannot_be_made_is_one_clear_error(bank: Bank, tmp_path: Path) -> None:
