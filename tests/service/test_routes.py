@@ -641,7 +641,7 @@ def test_no_id_and_no_amount_is_in_the_metrics(client: TestClient, payments: lis
     assert MARK not in text
     assert "8127" not in text
     labels = {name for (_, labels) in metrics_of(client) for name, _ in labels}
-    assert labels <= {"route", "status", "decision", "entity", "model", "statistics", "le", "generation"} | {
+    assert labels <= {"route", "status", "decision", "entity", "model", "statistics", "engine", "le", "generation"} | {
         "implementation",
         "major",
         "minor",
