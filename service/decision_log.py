@@ -55,7 +55,9 @@ class DecisionLog:
             self._blocks.put(b"".join(map(_line, entries)))
 
     def close(self) -> None:
-        """Write all that was collected and end."""
+        """Write all that was collected and end; doing so again does nothing."""
+        if not self._writer.is_alive():
+            return
         self.flush()
         self._blocks.put(_STOP)
         self._writer.join()

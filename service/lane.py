@@ -180,6 +180,13 @@ class LaneProtocol(HttpToolsProtocol):
         if not stay:
             self.transport.close()
 
+    def shutdown(self) -> None:
+        """Answer what waits, let a payment that still arrives arrive, and close; the server is about to end."""
+        if self.waiting:
+            self._lane.finish(self)
+        if self._body is None:
+            super().shutdown()
+
     def sweep(self, now: float) -> None:
         """Close the connection if its request is not complete in time, or if it was idle for too long."""
         if self.reading_since is not None and now - self.reading_since > self._read_seconds:

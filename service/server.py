@@ -85,7 +85,7 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, lane: Lane, *, drain_seconds: float) -> None:
         super().__init__(config)
-        self._lane = lane
+        self.lane = lane
         self._drain_seconds = drain_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -102,13 +102,17 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to leave, or leave at once."""
-        if self._lane.judge.draining or not self._drain_seconds:
-            self.force_exit = self._lane.judge.draining
+        told_before, self.lane.judge.draining = self.lane.judge.draining, True
+        if told_before or not self._drain_seconds:
+            self.force_exit = told_before
+            # Told twice, uvicorn leaves the application unended, and the loop then complains of that with a trace.
+            logging.getLogger("uvicorn.error").disabled = told_before
             self.should_exit = True
             return
-        self._lane.judge.draining = True
         log.info("told to end: not ready any more, answering for %g s", self._drain_seconds)
-        threading.Timer(self._drain_seconds, self._leave).start()
+        timer = threading.Timer(self._drain_seconds, self._leave)
+        timer.daemon = True  # it must not keep a process alive that was told twice
+        timer.start()
 
     def _leave(self) -> None:
         self.should_exit = True
@@ -121,6 +125,7 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
     gc.collect()
     gc.freeze()
     server.run(sockets=[listener])
+    server.lane.judge.close()  # also where the application had no time to end in order
     return 0 if server.started else 1
 
 
@@ -138,6 +143,7 @@ def make_server(settings: Settings, loaded: Loaded) -> DrainingServer:
     config = uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type]  # called like the class it wraps
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_keep_alive=settings.keep_alive_seconds,

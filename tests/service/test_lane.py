@@ -227,3 +227,16 @@ def test_a_server_told_to_end_is_not_ready_but_answers_and_closes_connections(
         assert (status, headers["connection"]) == (200, "close")
         assert kept.recv(1) == b""
         assert ask(server, request())[0] == 200
+
+
+def test_a_payment_that_is_still_arriving_when_the_server_ends_is_answered(
+    settings: Settings, loaded: Loaded, tmp_path: Path
+) -> None:
+    with running(settings, loaded, tmp_path / "log") as server, server.connect() as slow:
+        slow.sendall(request()[:-5])
+        assert ask(server, b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")[0] == 200
+        server.stop()
+        time.sleep(0.5)  # until the server has stopped to listen and asked its connections to end
+        slow.sendall(request()[-5:])
+        status, headers, _ = read(slow)
+        assert (status, headers["connection"]) == (200, "close")

@@ -256,3 +256,24 @@ def test_a_refusal_over_the_wire_is_what_it_is_in_process(port: int, client: Tes
     remote = httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=JSON, trust_env=False)
     assert refused(remote) == refused(post(client, body))
     assert "server" not in remote.headers
+
+
+def test_told_twice_it_ends_at_once_and_loses_no_line(settings: Settings, loaded: Loaded, tmp_path: Path) -> None:
+    assert loaded.model_version == "1"
+    process = serve(tmp_path, id_key=ID_KEY, work_folder=str(settings.work_folder), port="0", drain_seconds="600")
+    try:
+        assert process.stderr is not None
+        listening = LISTENING.search(process.stderr.readline())
+        assert listening
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening[1]}", trust_env=False) as idle:
+            assert post(idle, payment()).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert "not ready any more" in process.stderr.readline()
+            assert post(idle, payment()).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, "")
+    assert len(out.splitlines()) == 2
