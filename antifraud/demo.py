@@ -113,7 +113,7 @@ def _train_once(settings: Settings, history: Path) -> None:
     if note.exists() and json.loads(note.read_text(encoding="utf-8"))["source"] == source:
         print(f"Using the champion trained before (remove {settings.work_folder} to start afresh).")
         return
-    from antifraud.cli import train_and_report
+    from antifraud.verbs.train import train_and_report
 
     print(f"Training on {history} ...", flush=True)
     print(train_and_report(settings, history, appoint=True))

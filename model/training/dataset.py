@@ -1,14 +1,15 @@
 """Clean transactions in, arrays out: each row with the statistics that a request at its moment would have seen."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from model.features import build_features
+from model.features import FEATURE_NAMES, build_features
 from model.statistics import (
     ENTITIES,
     HOUR,
@@ -23,9 +24,11 @@ from model.statistics import (
     point_in_time_sql,
     snapshot_sql,
 )
+from model.training.sampling import chosen_sql
 from model.transaction import Transactions
 
 ROWS_PER_BATCH = 2_000_000  # some 0.6 kB each while the statistics of a batch are looked up
+ROWS_PER_CHUNK = 250_000  # some 1 kB each while features are made
 
 STRAY_SHARE = 0.001  # of all transactions
 STRAY_GAP = 30 * 24 * HOUR  # seconds
@@ -45,6 +48,10 @@ class Dataset:
         int64 (n,): 1 for fraud; the simulator's scenario, 0 for none.
     report_hour
         Hour in which a fraud became or becomes known, int64 (n,).
+    customer_key, terminal_key
+        Hashed ids, int64 (n,).
+    weight
+        How many transactions each stands for, float64 (n,): 1 unless honest ones were sampled.
     """
 
     transactions: Transactions
@@ -52,6 +59,9 @@ class Dataset:
     label: Integers
     scenario: Integers
     report_hour: Integers
+    customer_key: Integers
+    terminal_key: Integers
+    weight: Floats
 
     def __len__(self) -> int:
         return len(self.label)
@@ -59,21 +69,28 @@ class Dataset:
     @cached_property
     def features(self) -> Floats:
         """The features, (n, 53)."""
-        return build_features(self.transactions, self.sums)
+        features = np.empty((len(self), len(FEATURE_NAMES)))
+        for start in range(0, len(self), ROWS_PER_CHUNK):
+            rows = self.where(slice(start, start + ROWS_PER_CHUNK))
+            features[start : start + len(rows)] = build_features(rows.transactions, rows.sums)
+        return features
 
     def between(self, start: int, end: int) -> "Dataset":
-        """Return the transactions in `[start, end)`, seconds since 1970."""
-        seconds = self.transactions.tx_seconds
-        return self.where((seconds >= start) & (seconds < end))
+        """Return the transactions in `[start, end)`, seconds since 1970; they are not copied."""
+        first, after = np.searchsorted(self.transactions.tx_seconds, [start, end])
+        return self.where(slice(int(first), int(after)))
 
-    def where(self, chosen: npt.NDArray[np.bool_] | Integers) -> "Dataset":
-        """Return the chosen transactions, by a mask or by their places."""
+    def where(self, chosen: npt.NDArray[np.bool_] | Integers | slice) -> "Dataset":
+        """Return the chosen transactions, by a mask, by their places or by a range of them."""
         return Dataset(
             Transactions(self.transactions.tx_seconds[chosen], self.transactions.tx_amount[chosen]),
             self.sums[chosen],
             self.label[chosen],
             self.scenario[chosen],
             self.report_hour[chosen],
+            self.customer_key[chosen],
+            self.terminal_key[chosen],
+            self.weight[chosen],
         )
 
 
@@ -101,7 +118,7 @@ def time_range(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
 
 
 def read_dataset(
-    connection: duckdb.DuckDBPyConnection, *, start: int, end: int, statistics_age_hours: int = 1
+    connection: duckdb.DuckDBPyConnection, *, start: int, end: int, statistics_age_hours: int = 1, share: float = 1.0
 ) -> Dataset:
     """Return the prepared transactions in `[start, end)` with their point-in-time statistics, in order of time.
 
@@ -114,12 +131,15 @@ def read_dataset(
     statistics_age_hours
         How often statistics are refreshed: every row sees those of the last whole multiple of it, 1 for the start of
         its own hour, 24 for the last midnight UTC.
+    share
+        Of the honest transactions; all frauds are read in any case. See `model.training.sampling`.
     """
     batches = read_batches(
         connection,
         start=start,
         end=end,
         statistics_age_hours=statistics_age_hours,
+        share=share,
         rows_per_batch=ROWS_PER_BATCH,
     )
     return _in_order_of_time(list(batches))
@@ -131,11 +151,13 @@ def read_batches(
     start: int,
     end: int,
     statistics_age_hours: int = 1,
+    share: float = 1.0,
     rows_per_batch: int = ROWS_PER_BATCH,
 ) -> Generator[Dataset, None, None]:
     """Yield the rows of `read_dataset` in parts, in bounded memory; each part has all rows of some customers.
 
-    A month of a large bank does not fit into memory as a whole: take a sample of each part and let go of the rest.
+    A month of a large bank does not fit into memory as a whole: read a share of it, or let go of each part in turn.
+    Rows are chosen before anything is looked up for them.
 
     Parameters
     ----------
@@ -145,7 +167,7 @@ def read_batches(
     age = int(statistics_age_hours)
     asked = (
         f"SELECT *, tx_hour - tx_hour % {age} AS as_of_hour FROM transactions"
-        f" WHERE tx_seconds >= {int(start)} AND tx_seconds < {int(end)}"
+        f" WHERE tx_seconds >= {int(start)} AND tx_seconds < {int(end)} AND {chosen_sql(share)}"
     )
     # Older and later tiles can be in no window of these rows.
     needed = f"hour >= {start // HOUR - age - WINDOWS[LONGEST_WINDOW]} AND hour < {end_hour(end)}"
@@ -156,7 +178,7 @@ def read_batches(
             chosen = f"AND ABS(customer_key % {batches}) = {batch}"
             connection.execute(f"CREATE OR REPLACE TABLE asked AS {asked} {chosen}")
             _create_sums(connection, "customer", asked="asked", tiles=f"{needed} AND ABS(key % {batches}) = {batch}")
-            yield _dataset(connection.execute(_JOIN).fetchnumpy())
+            yield _dataset(connection.execute(_JOIN).fetchnumpy(), honest_weight=1 / share)
     finally:
         for table in ("asked", *(f"{entity}_sums" for entity in ENTITIES)):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
@@ -181,6 +203,7 @@ _JOIN = f"""
 SELECT
     asked.tx_seconds, asked.tx_amount, COALESCE(asked.tx_fraud, 0) AS label,
     COALESCE(asked.tx_fraud_scenario, 0) AS scenario, asked.report_hour,
+    asked.customer_key, asked.terminal_key,
     {", ".join(f"{entity}_sums.{column} AS {entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS)}
 FROM asked
 LEFT JOIN customer_sums ON customer_sums.key = asked.customer_key AND customer_sums.hour = asked.as_of_hour
@@ -190,17 +213,21 @@ ORDER BY
 """
 
 
-def _dataset(columns: dict[str, npt.NDArray[np.float64]]) -> Dataset:
+def _dataset(columns: dict[str, npt.NDArray[np.float64]], *, honest_weight: float) -> Dataset:
     n = len(columns["tx_seconds"])
     sums = np.empty((n, len(ENTITIES) * len(SUM_COLUMNS)))
     for place, name in enumerate(f"{entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS):
         sums[:, place] = np.ma.filled(columns.pop(name), np.nan)
+    label = _integers(columns["label"])
     return Dataset(
         Transactions(_integers(columns["tx_seconds"]), np.ma.filled(columns["tx_amount"], np.nan)),
         sums.reshape(n, len(ENTITIES), len(WINDOWS), len(QUANTITIES)),
-        _integers(columns["label"]),
+        label,
         _integers(columns["scenario"]),
         _integers(columns["report_hour"]),
+        _integers(columns["customer_key"]),
+        _integers(columns["terminal_key"]),
+        np.where(label == 1, 1.0, honest_weight),
     )
 
 
@@ -208,21 +235,32 @@ def _integers(column: npt.NDArray[np.float64]) -> Integers:
     return np.ma.getdata(column).astype(np.int64)
 
 
-def _in_order_of_time(batches: Sequence[Dataset]) -> Dataset:
+def _in_order_of_time(batches: list[Dataset]) -> Dataset:
+    """Join batches, equal times in the order of the batches; the list is emptied, for memory holds them barely once."""
     if len(batches) == 1:
         return batches[0]
-    joined = Dataset(
-        Transactions(
-            np.concatenate([batch.transactions.tx_seconds for batch in batches]),
-            np.concatenate([batch.transactions.tx_amount for batch in batches]),
-        ),
-        *(
-            np.concatenate([getattr(batch, field.name) for batch in batches])
-            for field in fields(Dataset)
-            if field.name != "transactions"
-        ),
-    )
-    return joined.where(np.argsort(joined.transactions.tx_seconds, kind="stable"))
+    order = np.argsort(np.concatenate([batch.transactions.tx_seconds for batch in batches]), kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    joined = _empty(len(order), like=batches[0])
+    first = 0
+    while batches:
+        batch = batches.pop(0)
+        here = place[first : first + len(batch)]
+        for into, column in zip(_columns(joined), _columns(batch), strict=True):
+            into[here] = column
+        first += len(batch)
+    return joined
+
+
+def _empty(n: int, *, like: Dataset) -> Dataset:
+    moments, amounts, *columns = (np.empty((n, *column.shape[1:]), column.dtype) for column in _columns(like))
+    return Dataset(Transactions(moments, amounts), *columns)
+
+
+def _columns(rows: Dataset) -> list[npt.NDArray[Any]]:
+    own = [getattr(rows, field.name) for field in fields(Dataset) if field.name != "transactions"]
+    return [rows.transactions.tx_seconds, rows.transactions.tx_amount, *own]
 
 
 def read_snapshot(connection: duckdb.DuckDBPyConnection, *, as_of_hour: int) -> Snapshot:

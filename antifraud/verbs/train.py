@@ -1,0 +1,53 @@
+"""`antifraud train`: from a history to a registered model."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from antifraud.options import add_common, settings_from
+
+if TYPE_CHECKING:
+    from model.settings import Settings
+
+TEXT = "Clean a history, train and test a model, register it with fresh statistics."
+EXAMPLE = "antifraud train --history history --id-key-file id.key --label-delay 1d"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_common(parser)
+    parser.add_argument("--appoint", action="store_true", help="make it the champion even if there is one already")
+    parser.add_argument("--label-delay", metavar="1d", help="from a payment to its fraud report (s, m, h, d)")
+    parser.add_argument("--statistics-age", metavar="1h", help="how often statistics are refreshed")
+    parser.add_argument("--trees", type=int, help="trees of the model")
+    parser.add_argument("--leaves", type=int, help="leaves of a tree")
+    parser.add_argument("--seed", type=int, help="seed of everything random")
+    parser.add_argument("--threads", type=int, help="processor cores to use")
+    parser.add_argument("--memory-limit", metavar="4GB", help="memory for preparation before it spills to disk")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    settings = settings_from(options)
+    print(train_and_report(settings, options.history, appoint=options.appoint))
+    return 0
+
+
+def train_and_report(settings: "Settings", history: Path, *, appoint: bool = False) -> str:
+    """Train on a history and return what a person wants to know of it."""
+    from model.registry import CHAMPION, registry_uri
+    from model.training.train import train
+
+    outcome = train(history, settings=settings, tracking_uri=registry_uri(settings), appoint=appoint)
+    role = f"appointed {CHAMPION}" if outcome.is_champion else f"registered; the {CHAMPION} stays"
+    return "\n".join(
+        (
+            outcome.cleaning.render(),
+            "",
+            (outcome.report / "evaluation.txt").read_text(encoding="utf-8").rstrip(),
+            "",
+            f"{outcome.model} {role}; {outcome.statistics}",
+            f"report: {outcome.report}",
+        )
+    )
