@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 LOAD_INSTALLED := .venv/load-installed
-.PHONY: help run test check format lint docs lock clean bench load capacity profile
+.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port 8000 (or PORT=n), show two decisions
 	@$(BIN)/antifraud run $(if $(HISTORY),--history "$(HISTORY)") $(if $(PORT),--port "$(PORT)") $(if $(ONCE),--once)
@@ -42,6 +42,12 @@ docs: $(INSTALLED)  ## Write the generated pages again
 bench: $(INSTALLED)  ## Measure this service beside others, one core each (INSTALL=1 first installs them; ARGS=...)
 	@$(BIN)/python -m loadtest.bench $(if $(INSTALL),--install) $(ARGS)
 
+kernel: $(INSTALLED)  ## Measure the explainer beside pred_contrib, shapiq and XGBoost (INSTALL=1 first installs them; needs python3.12)
+	@$(BIN)/python -m loadtest.explain $(if $(INSTALL),--install) $(ARGS)
+
+sizes: $(INSTALLED)  ## Measure start, memory and time for 10 thousand, 1 and 5 million customers, and for three models (INSTALL=1)
+	@$(BIN)/python -m loadtest.sizes $(if $(INSTALL),--install) $(ARGS)
+
 load: $(LOAD_INSTALLED)  ## Load it: PROFILE=normal|peak|step|spike|soak (HOST=http://..., ARGS=...)
 	@$(BIN)/python -m loadtest.run $(or $(PROFILE),normal) $(if $(HOST),--host "$(HOST)") $(ARGS)
 
@@ -51,6 +57,10 @@ profile: $(INSTALLED)  ## Show where the microseconds of one answer go (after ma
 capacity: $(INSTALLED)  ## Measure the highest rate at p99 <= 5 ms and write loadtest/capacity.json
 	@$(BIN)/python -m loadtest.capacity $(ARGS)
 
+k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README.md (needs helm)
+	@$(BIN)/python k8s/render.py
+	@$(BIN)/python helm/values_page.py
+
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
@@ -58,6 +68,8 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
 	@for peer in bentoml fastapi_shap mlflow mlserver; do \
 		$(LOCK) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
+	@for peer in shapiq xgboost; do \
+		$(LOCK:3.11=3.12) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 
 clean:  ## Remove all that was made here: var/, .venv and caches
 	@rm -rf var .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

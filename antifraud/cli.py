@@ -5,7 +5,22 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from antifraud.verbs import reasons, run, serve, settings, simulate, train
+from antifraud.verbs import (
+    book,
+    cutoffs,
+    delete_version,
+    evaluate,
+    moves,
+    reasons,
+    refresh,
+    retrain,
+    rollback,
+    run,
+    serve,
+    settings,
+    simulate,
+    train,
+)
 
 Parser = argparse.ArgumentParser
 
@@ -41,7 +56,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="antifraud", description="Fraud scoring: simulate, train, serve, explain.")
+    parser = Parser(prog="antifraud", description="Fraud scoring: simulate, train, evaluate, serve, keep fresh.")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for name, (configure, work, text, example) in _VERBS.items():
         verb = verbs.add_parser(
@@ -67,7 +82,15 @@ _VERBS: dict[str, Verb] = {
     "run": _verb(run),
     "simulate": _verb(simulate),
     "train": _verb(train),
+    "refresh": _verb(refresh),
+    "retrain": _verb(retrain),
+    "book": _verb(book),
+    "evaluate": _verb(evaluate),
+    "cutoffs": _verb(cutoffs),
     "serve": _verb(serve),
     "reasons": _verb(reasons),
     "settings": _verb(settings),
+    "moves": _verb(moves),
+    "rollback": _verb(rollback),
+    "delete-version": _verb(delete_version),
 }

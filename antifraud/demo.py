@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from model.features import schema_fingerprint
+from model.manifest import FORMAT, sums_fingerprint
 from model.settings import Settings
 from model.statistics import HOUR
 
@@ -107,9 +109,10 @@ def _simulated(folder: Path) -> Path:
 
 
 def _train_once(settings: Settings, history: Path) -> None:
-    """Train unless this very history was trained on before."""
+    """Train unless this very history was trained on before, by code that reads and computes the same."""
     note = settings.work_folder / "trained.json"
-    source = _fingerprint(history) | {"id_key": settings.id_hasher().fingerprint}
+    code = {"format": FORMAT, "features": schema_fingerprint(), "sums": sums_fingerprint()}
+    source = _fingerprint(history) | {"id_key": settings.id_hasher().fingerprint} | code
     if note.exists() and json.loads(note.read_text(encoding="utf-8"))["source"] == source:
         print(f"Using the champion trained before (remove {settings.work_folder} to start afresh).")
         return
@@ -120,7 +123,7 @@ def _train_once(settings: Settings, history: Path) -> None:
     note.write_text(json.dumps({"source": source}) + "\n", encoding="utf-8")
 
 
-def _fingerprint(history: Path) -> dict[str, list[float]]:
+def _fingerprint(history: Path) -> dict[str, Any]:
     # What begins like this is no part of a history: the simulator's summary, for one, is written again each time.
     found = sorted(path for path in history.rglob("*") if path.is_file() and path.name[0] not in "._")
     files = found if history.is_dir() else [history]

@@ -1,137 +1,248 @@
-"""How much faster the kernel is than LightGBM's own explanation: one core, one process, one row at a time.
+"""How much faster the kernel is than LightGBM's own explanation, and than other libraries'.
 
-``python -m loadtest.explain`` prints ratios of medians, all from the same run, rows in turn so that a slow spell of the
-machine meets every engine. "Python" is ``Booster.predict(row, pred_contrib=True, num_threads=1)``; "C API" is
-LightGBM's fastest way for one row, ``LGBM_BoosterPredictForMatSingleRowFast``, without Python's part.
+One core, one row at a time, everything in one run and in turn. shapiq and XGBoost work in processes and environments of
+their own, under var/peers; --install makes those that are missing, for which Python 3.12 is needed.
 """
 
-import ctypes
+import argparse
+import gc
 import os
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 
-from model._treeshap import INSTRUCTION_SETS
-from model.explain import TreeExplainer
+from loadtest.explain_clock import Timed
+from loadtest.explain_engines import (
+    ASKED_ROWS,
+    COMPARED_ROWS,
+    SEED,
+    SHAPES,
+    FloatArray,
+    Shape,
+    exactness,
+    largest_difference,
+    train,
+    training_rows,
+    versions,
+    ways,
+)
+from loadtest.explain_peers import KERNEL_PEERS, KernelPeer, PeerError, PeerProcess, find_python, running
+from loadtest.explain_report import (
+    Circumstances,
+    Measured,
+    as_json,
+    as_page,
+    as_table,
+    baseline_first,
+    findings,
+    timing,
+)
+from loadtest.peers import machine
+from loadtest.peers.catalogue import ROOT
+from loadtest.peers.environments import EnvironmentMissingError
+from loadtest.sections import write_figures, write_section
 
-FloatArray = NDArray[np.float64]
-Explain = Callable[[FloatArray], object]
-
-SHAPES = ((100, 31), (200, 31), (500, 63))
-N_FEATURES = 53
-N_TRAIN = 60_000
-ROUNDS = 40
-REFERENCE_ROWS = 2
-
-PREDICT_CONTRIB, FLOAT64 = 3, 1  # LightGBM's C API
+ROUNDS = 10
+SLICE_SECONDS = 0.15  # of a way in a round; at least three calls, or twice as long
+MOST_SECONDS = 3.0  # of a way with one model; a slow one leaves the later rounds to the others
+COMMAND = "python -m loadtest.explain"
 
 
-def training_rows(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Return rows like a fraud model's: amounts, counts, a few missing; shape (N_TRAIN, N_FEATURES), and labels."""
-    rows = rng.normal(size=(N_TRAIN, N_FEATURES))
-    rows[:, 10:20] = rng.exponential(size=(N_TRAIN, 10))
-    rows[:, 20:30] = rng.integers(0, 5, size=(N_TRAIN, 10))
-    rows[rng.random(rows.shape) < 0.03] = np.nan
-    known = np.nan_to_num(rows)
-    weight = rng.normal(size=N_FEATURES) * rng.exponential(size=N_FEATURES)
-    margin = 0.3 * known @ weight + known[:, 0] * known[:, 1] - known[:, 2] * known[:, 12] - 3
-    return rows, (rng.random(N_TRAIN) < 1 / (1 + np.exp(-margin))).astype(np.float64)
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every size is measured with.
+
+    Attributes
+    ----------
+    folder
+        Where peers find rows and models.
+    rows, label
+        To train with.
+    asked
+        Rows that are explained.
+    """
+
+    folder: Path
+    rows: FloatArray
+    label: FloatArray
+    asked: FloatArray
 
 
-def c_api(booster: lightgbm.Booster) -> Explain:
-    """Return LightGBM's single-row call with everything prepared beforehand."""
-    library = lightgbm.basic._LIB
-    config = ctypes.c_void_p()
-    library.LGBM_BoosterPredictForMatSingleRowFastInit(
-        booster._handle, PREDICT_CONTRIB, 0, -1, FLOAT64, N_FEATURES, b"num_threads=1", ctypes.byref(config)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the documents; return 0, or 1 if it cannot be measured here."""
+    options = _parser().parse_args(arguments)
+    load_before = machine.load_average()
+    try:
+        missing = _environments(options)
+        results, circumstances = _measure_all(options.shapes, missing, load_before=load_before)
+    except ImportError:
+        _say("explain: the kernel was not compiled here (is there a C compiler?), so there is nothing to measure")
+        return 1
+    print(as_table(results, circumstances))
+    print("\n".join(("", *findings(results, circumstances))))
+    if tuple(options.shapes) != SHAPES:
+        _say("Only some sizes were measured, so the documents stay as they are.")
+        return 0
+    write_section(options.docs / "performance.md", "kernel", as_page(results, circumstances), command=COMMAND)
+    write_figures(options.docs / "performance.json", "kernel", as_json(results, circumstances))
+    _say("performance.md and performance.json are written.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    out, length = np.empty(N_FEATURES + 1), ctypes.c_int64()
-    out_pointer = out.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
-
-    def explain(row: FloatArray) -> FloatArray:
-        library.LGBM_BoosterPredictForMatSingleRowFast(
-            config, ctypes.c_void_p(row.ctypes.data), ctypes.byref(length), out_pointer
-        )
-        return out
-
-    return explain
-
-
-def engines(booster: lightgbm.Booster) -> dict[str, Explain]:
-    """Return every way to explain one row, the baselines first."""
-    text = booster.model_to_string()
-    out = np.empty(N_FEATURES)
-    ways: dict[str, Explain] = {
-        "pred_contrib, Python": lambda row: booster.predict(row.reshape(1, -1), pred_contrib=True, num_threads=1),
-        "pred_contrib, C API": c_api(booster),
-        "score only, Python": lambda row: booster.predict(row.reshape(1, -1), raw_score=True, num_threads=1),
-        "explain(row)": TreeExplainer(text).explain,
-    }
-    for name in INSTRUCTION_SETS:
-        ways[f"explain_into, {name}"] = into(TreeExplainer(text, instruction_set=name), out)
-    return ways
-
-
-def into(explainer: TreeExplainer, out: FloatArray) -> Explain:
-    """Return the explainer's call for one row into a buffer prepared beforehand."""
-    explain_into = explainer.explain_into
-    return lambda row: explain_into(row, out)
-
-
-def measure(ways: dict[str, Explain], rows: FloatArray) -> dict[str, FloatArray]:
-    """Return seconds per call, shape (ROUNDS * 4,) per way."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for i in range(ROUNDS):
-        for name, explain in ways.items():
-            for row in rows[4 * i : 4 * i + 4]:
-                start = time.perf_counter()
-                explain(row)
-                seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(values) for name, values in seconds.items()}
-
-
-def report(booster: lightgbm.Booster, rows: FloatArray) -> None:
-    """Print speed relative to pred_contrib and the largest difference from it."""
-    ways = engines(booster)
-    measure(ways, rows)
-    seconds = measure(ways, rows)
-    text = booster.model_to_string()
-    start = time.perf_counter()
-    explainer = TreeExplainer(text)
-    loading = time.perf_counter() - start
-    reference = TreeExplainer(text, engine="numpy")
-    start = time.perf_counter()
-    reference.explain(rows[:REFERENCE_ROWS])
-    seconds["numpy reference"] = np.array([(time.perf_counter() - start) / REFERENCE_ROWS])
-
-    expected = np.asarray(booster.predict(rows, pred_contrib=True, num_threads=1))
-    contributions, base = explainer.explain(rows)
-    margins = np.asarray(booster.predict(rows, raw_score=True, num_threads=1))
-    print(
-        f"  loaded in {loading * 1e3:.0f} ms; largest difference from pred_contrib "
-        f"{np.abs(contributions - expected[:, :-1]).max():.1e}, from the margin "
-        f"{np.abs(contributions.sum(axis=1) + base - margins).max():.1e}"
+    parser.add_argument("--install", action="store_true", help="install shapiq and XGBoost if they are missing")
+    parser.add_argument("--python", type=Path, help="Python 3.12 for their environments; default: the one on the PATH")
+    parser.add_argument(
+        "--shapes", type=Shape.parse, nargs="+", default=SHAPES, metavar="TREESxLEAVES", help="sizes of models"
     )
-    python, c = np.median(seconds["pred_contrib, Python"]), np.median(seconds["pred_contrib, C API"])
-    for name, values in seconds.items():
-        median = np.median(values)
-        print(f"  {name:24} {median * 1e6:10.1f} us {python / median:9.3g} x Python {c / median:9.3g} x C API")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the results go; default: docs")
+    return parser
 
 
-def main() -> None:
-    """Run the benchmark on one core."""
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _environments(options: argparse.Namespace) -> dict[str, str]:
+    """Return, by the peer's name, why it cannot be measured; install those that are missing if that was asked for."""
+    failures: dict[str, str] = {}
+    for peer in KERNEL_PEERS:
+        if peer.environment.is_installed():
+            continue
+        if not options.install:
+            failures[peer.name] = f"not installed; `{COMMAND} --install` does it"
+            continue
+        try:
+            python = find_python(options.python)
+            _say(f"Installing {peer.name} into var/peers (a minute, once) ...")
+            peer.environment.install(python)
+        except EnvironmentMissingError as error:
+            failures[peer.name] = str(error)
+    return failures
+
+
+def _measure_all(
+    shapes: Sequence[Shape], missing: Mapping[str, str], *, load_before: float
+) -> tuple[list[Measured], Circumstances]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    rows, label = training_rows(np.random.default_rng(0))
-    for trees, leaves in SHAPES:
-        params = {"objective": "binary", "num_leaves": leaves, "learning_rate": 0.05, "verbose": -1, "seed": 1}
-        booster = lightgbm.train(params, lightgbm.Dataset(rows, label), trees)
-        print(f"{trees} trees x {leaves} leaves, {N_FEATURES} features")
-        report(booster, np.ascontiguousarray(rows[: 4 * ROUNDS]))
+    failures = dict(missing)
+    with ExitStack() as stack:
+        shop = _prepare(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kernel-"))))
+        peers = _start(stack, shop.folder, failures)
+        results = [_measure(shape, shop, peers, failures) for shape in shapes]
+        found = {"this process": {"python": machine.system().rpartition("Python ")[2], **versions()}}
+        found |= {peer.name: process.versions for peer, process in peers.items()}
+    return results, Circumstances(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        processor=machine.processor(),
+        system=machine.system(),
+        load_before=load_before,
+        instruction_set=_instruction_set(),
+        versions=found,
+        missing={title: failures[p.name] for p in KERNEL_PEERS if p.name in failures for title in p.titles.values()},
+    )
+
+
+def _instruction_set() -> str:
+    from model._treeshap import INSTRUCTION_SETS
+
+    return str(INSTRUCTION_SETS[0])
+
+
+def _prepare(folder: Path) -> Workshop:
+    rows, label = training_rows(np.random.default_rng(SEED))
+    asked = np.ascontiguousarray(rows[:ASKED_ROWS])
+    for name, array in (("rows", rows), ("label", label), ("asked", asked)):
+        np.save(folder / f"{name}.npy", array)
+    return Workshop(folder, rows, label, asked)
+
+
+def _start(stack: ExitStack, folder: Path, failures: dict[str, str]) -> dict[KernelPeer, PeerProcess]:
+    started = {}
+    for peer in KERNEL_PEERS:
+        if peer.name in failures:
+            continue
+        _say(f"Starting {peer.name} ...")
+        try:
+            started[peer] = stack.enter_context(running(peer, folder))
+        except PeerError as error:
+            failures[peer.name] = str(error)
+    return started
+
+
+def _measure(
+    shape: Shape, shop: Workshop, peers: Mapping[KernelPeer, PeerProcess], failures: dict[str, str]
+) -> Measured:
+    _say(f"{shape.name}: training ...")
+    booster = train(shape, shop.rows, shop.label)
+    booster.save_model(shop.folder / f"{shape.name}.txt")
+    everyone: list[Timed] = [*ways(booster, shop.asked)]
+    differences: dict[str, float] = {}
+    for peer, process in peers.items():
+        if peer.name in failures:
+            continue
+        try:
+            theirs, said = process.load(shape.name)
+        except PeerError as error:
+            failures[peer.name] = str(error)
+            continue
+        everyone += theirs
+        differences |= dict.fromkeys((way.name for way in theirs), _difference(said, booster, shop))
+    _say(f"{shape.name}: measuring ...")
+    nanoseconds, sizes = in_turn(everyone), {way.name: way.rows for way in everyone}
+    timings = {name: timing(nanoseconds[name], rows=sizes[name]) for name in baseline_first([*nanoseconds])}
+    return Measured(shape, _leaves(booster), exactness(booster, shop.asked), timings, differences)
+
+
+def _difference(said: Mapping[str, Any], booster: lightgbm.Booster, shop: Workshop) -> float:
+    """Return how far a peer's values are from LightGBM's or, of a model of its own, from its own margin."""
+    if "compared" not in said:
+        return float(said["from_margin"])
+    return largest_difference(np.load(shop.folder / said["compared"]), booster, shop.asked[:COMPARED_ROWS])
+
+
+def _leaves(booster: lightgbm.Booster) -> int:
+    return sum(int(tree["num_leaves"]) for tree in booster.dump_model()["tree_info"])
+
+
+def in_turn(
+    everyone: Sequence[Timed], *, rounds: int = ROUNDS, seconds: float = SLICE_SECONDS, most: float = MOST_SECONDS
+) -> dict[str, list[int]]:
+    """Return the nanoseconds of each call, by the name of the way.
+
+    In each round every way has a slice of the time, so that what drifts on the machine drifts for all of them. What has
+    used up its time is left out of later rounds. A first round only warms up.
+    """
+    found: dict[str, list[int]] = {way.name: [] for way in everyone}
+    spent = dict.fromkeys(found, 0.0)
+    gc.disable()
+    try:
+        for number in range(rounds + 1):
+            for way in everyone:
+                if spent[way.name] >= most:
+                    continue
+                start = time.perf_counter()
+                calls = way.run(seconds)
+                if number:
+                    found[way.name] += calls
+                    spent[way.name] += time.perf_counter() - start
+    finally:
+        gc.enable()
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

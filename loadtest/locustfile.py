@@ -22,8 +22,9 @@ from locust.env import Environment
 
 from loadtest.ledger import Ledger, LoadResult, Outcome, classify
 from loadtest.options import add_load_options, profile_from
+from loadtest.pauses import Pauses, as_json, breaches, describe, read_pauses
 from loadtest.payments import day_after, read_payments_apart, request_bodies
-from loadtest.profiles import PROFILES, Profile
+from loadtest.profiles import GC_PAUSE_MS, PROFILES, Profile
 from loadtest.report import MISSED, Verdict, describe_machine, insert_section, judge, render_table, write_json
 from loadtest.service import find_service
 
@@ -51,16 +52,17 @@ class _Load:
         self.queue: Queue[_Due] = Queue()
         self.finished = False
         self._started = False
+        self._service = find_service(environment.host or "")
         self._bodies = self._request_bodies()
+        self._pauses = read_pauses(self._service)
 
     def _request_bodies(self) -> Any:
         payments = read_payments_apart(self.options.history)
-        service = find_service(self.environment.host or "")
         run = self.options.run_name or f"{time.time_ns() // 1000:x}"
         return request_bodies(
             payments,
             run=run,
-            as_of=service.statistics_as_of() or day_after(payments),
+            as_of=self._service.statistics_as_of() or day_after(payments),
             rng=random.Random(run),  # noqa: S311  no secret, and repeatable
             unknown_share=self.options.unknown_share,
         )
@@ -129,9 +131,14 @@ class _Load:
         pairs = zip(self.profile.stages, self.ledgers, strict=True)
         return [ledger.result(rate=stage.rate, seconds=stage.seconds, due=ledger.noticed) for stage, ledger in pairs]
 
-    def verdict(self, results: list[LoadResult]) -> Verdict:
-        """Hold the stages to their limits."""
-        verdict = judge(self.profile.stages, results)
+    def pauses(self) -> Pauses | None:
+        """Return the pauses of the service's garbage collector since the start; None if it does not count them."""
+        after = read_pauses(self._service)
+        return after.since(self._pauses) if after and self._pauses else None
+
+    def verdict(self, results: list[LoadResult], pauses: Pauses | None) -> Verdict:
+        """Hold the stages, and the garbage collector, to their limits."""
+        verdict = judge(self.profile.stages, results).with_breaches(breaches(pauses, GC_PAUSE_MS))
         if self.finished:
             return verdict
         return Verdict(MISSED, ("stopped before its end", *verdict.breaches))
@@ -166,11 +173,13 @@ def _prepare(environment: Environment, **_: Any) -> None:
 def _conclude(environment: Environment, **_: Any) -> None:
     (load,) = _loads
     results = load.results()
-    verdict = load.verdict(results)
+    pauses = load.pauses()
+    verdict = load.verdict(results, pauses)
     title = f"{load.profile.name} on {environment.host}"
     print(f"\n{title}\n\n{render_table(load.profile.stages, results, verdict)}", flush=True)
+    print(describe(pauses, GC_PAUSE_MS), flush=True)
     if load.options.summary is not None:
-        write_json(load.options.summary, _document(load, results, verdict))
+        write_json(load.options.summary, _document(load, results, verdict) | {"gc": as_json(pauses, GC_PAUSE_MS)})
     if load.options.html_file:
         _complete_page(load, title, results, verdict)
     environment.process_exit_code = verdict.exit_code

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from model.features import FEATURE_NAMES, ProfileTable, RowBuilder
+from model.features import FEATURE_NAMES, RowBuilder
 from model.reasons import explain_in_words
 from model.score import probability
 from model.settings import load_settings
@@ -24,7 +24,7 @@ from service.decision_log import DecisionLog
 from service.judge import Judge
 from service.loading import load_champion
 from service.schemas import Transaction
-from service.scorer import Loaded, Scorer
+from service.scorer import Loaded, Scorer, Tables
 from service.telemetry import Telemetry
 
 CALLS, ROUNDS = 2000, 15
@@ -68,8 +68,8 @@ def steps(loaded: Loaded, hasher: Any) -> list[Step]:
     body = body_for(loaded)
     document = parse_json(body)
     transaction = Transaction.model_validate(document)
-    customers = ProfileTable(loaded.snapshot.customer.keys, loaded.snapshot.customer.sums)
-    terminals = ProfileTable(loaded.snapshot.terminal.keys, loaded.snapshot.terminal.sums)
+    tables = loaded.tables or Tables.of(loaded.snapshot)
+    customers, terminals = tables.customer, tables.terminal
     # Keys in the middle of the tables, found at the full depth of a search.
     customer_key, terminal_key = (int(table.keys[len(table.keys) // 3]) for table in (customers, terminals))
     customer, terminal = customers.find(customer_key), terminals.find(terminal_key)

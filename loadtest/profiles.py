@@ -9,6 +9,7 @@ NORMAL_RATE = 50.0  # requirement: payments a second on an ordinary day
 PEAK_RATE = 400.0  # requirement: payments a second at the peak
 SPIKE = 10  # requirement: times the normal load, or times the capacity where that is stated
 P99_MS = 5.0  # requirement: at up to the peak rate
+GC_PAUSE_MS = 5.0  # requirement: no pause of the service's garbage collector is longer
 SPIKE_P99_MS = 100.0  # of what is answered under a load that nobody can carry whole
 KEPT_CAPACITY = 0.9  # requirement: share of the capacity still answered under ten times of it
 WARM_UP_SECONDS = 3.0

@@ -52,6 +52,10 @@ class Verdict:
         """The verdict in a few words."""
         return _WORDS[self.exit_code]
 
+    def with_breaches(self, more: Sequence[str]) -> "Verdict":
+        """Return the verdict with limits that were missed for reasons no late generator can explain."""
+        return Verdict(MISSED, (*self.breaches, *more)) if more else self
+
 
 def judge(stages: Sequence[Stage], results: Sequence[LoadResult]) -> Verdict:
     """Hold each stage to its limits.

@@ -1,6 +1,7 @@
 """Run a load profile with Locust, against a service that is there or one that is started for it."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from loadtest.cpu import QuotaError, choose_cores, cpu_group
 from loadtest.options import SHAPES, add_load_options, profile_from
-from loadtest.profiles import PROFILES
+from loadtest.profiles import P99_MS, PROFILES, SPIKE
 from loadtest.report import UNRELIABLE, WRONG_USAGE
 from loadtest.service import DEMO, Service, ServiceError, find_service, prepare_demo, running_service
 
+EASY = 0.5  # of the capacity: a spike that is no higher must be answered whole
 LOCUST_RATE = 2000  # a second; what one process of Locust makes without being late itself
 REPORTS = Path("var/load")
+CAPACITY_FILE = Path(__file__).with_name("capacity.json")
 
 _DESCRIPTION = """Ask for decisions at a fixed rate and hold the answers to limits.
 
@@ -26,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one profile; return 0 if all limits held, 1 if not, 2 for wrong usage, 3 if the generator was late."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.profile == "spike" and not options.host and not options.capacity:
+        print(fit_spike(options, measured_capacity(CAPACITY_FILE, options.cores or 1.0)), flush=True)
     highest = profile_from(options.profile, options).highest_rate
     if highest > LOCUST_RATE:
         print(
@@ -40,6 +45,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ServiceError, QuotaError, ValueError, OSError) as error:
         print(f"load: {error}", file=sys.stderr)
         return WRONG_USAGE
+
+
+def measured_capacity(file: Path, cores: float) -> float | None:
+    """Return how many payments a second were measured with so many cores; None if that is not known."""
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))["results"]
+        return next((float(one["highest_rate"]) for one in results if one["cores"] == cores), None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def fit_spike(options: argparse.Namespace, capacity: float | None) -> str:
+    """Make a spike as hard as the capacity asks for, and return a line that says so.
+
+    Ten times an ordinary day is no overload for a service that answers thousands a second: of such a service the whole
+    spike is asked. Where Locust can make ten times the capacity, that is the spike.
+    """
+    if capacity is None:
+        return "spike: the capacity is not known (`make capacity` measures it), so it is ten times an ordinary day"
+    if SPIKE * capacity <= LOCUST_RATE:
+        options.capacity = capacity
+        return f"spike: ten times the measured capacity of {capacity:g} a second"
+    height = SPIKE * options.normal
+    if height > EASY * capacity:
+        return f"spike: {height:g} a second, near the measured capacity of {capacity:g}"
+    calm = {"spike_refused": 0.0, "spike_p99_ms": options.p99_ms or P99_MS, "spike_answered_rate": 0.0}
+    for name, limit in calm.items():
+        if getattr(options, name) is None:
+            setattr(options, name, limit)
+    return (
+        f"spike: {height:g} a second is little beside the measured capacity of {capacity:g}, so all of it must be "
+        "answered as on an ordinary day; tests/integration overloads the service"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,9 +5,8 @@ and the id key, then the golden rows. Nothing is ever unpickled.
 """
 
 import logging
-import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,18 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from model.decision import CutOffs, decide
-from model.explain import TreeExplainer, margins
-from model.features import FEATURE_NAMES, build_features
+from model.decision import CutOffs
+from model.drift import Reference
+from model.explain import Engine, TreeExplainer
+from model.features import FEATURE_NAMES
+from model.golden import GoldenCase, first_disagreement, golden_cases
 from model.manifest import BundleError, read_json, reading, verify, write_json, write_manifest
-from model.score import load_booster, probability
-from model.statistics import ENTITIES, QUANTITIES, SUM_COLUMNS, WINDOWS, EntityStatistics, Floats, Snapshot, hour_text
-from model.transaction import Transactions
+from model.score import load_booster
+from model.statistics import ENTITIES, SUM_COLUMNS, EntityStatistics, Snapshot, hour_text
 
 __all__ = [
     "Bundle",
     "BundleError",
     "GoldenCase",
+    "explainer_of",
     "golden_cases",
     "read_bundle",
     "read_snapshot",
@@ -35,8 +36,8 @@ __all__ = [
 ]
 
 BUNDLE_FILES = ("model.txt", "bundle.json", "golden.json")
+REFERENCE_FILE = "reference.json"  # for drift; a model may come without
 SNAPSHOT_FILES = ("snapshot.json", *(f"{entity}_{part}.npy" for entity in ENTITIES for part in ("keys", "sums")))
-GOLDEN_TOLERANCE = 1e-9  # log-odds; another processor may round differently, another model is further away
 LIBRARIES = ("lightgbm", "numpy")
 
 log = logging.getLogger("antifraud")
@@ -48,55 +49,36 @@ class Bundle:
 
     Attributes
     ----------
+    explainer
+        Of rows of all features in the order of `FEATURE_NAMES`, whichever of them the model uses.
     facts
         What training said of it: label delay, days covered, figures. Plain JSON values.
+    feature_names
+        The model's own features, in its order.
+    reference
+        What its training rows looked like, to see drift against; None where it does not say.
     """
 
     explainer: TreeExplainer
     cutoffs: CutOffs
     facts: Mapping[str, Any]
+    feature_names: tuple[str, ...] = FEATURE_NAMES
+    reference: Reference | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenCase:
-    """A payment and what was known at its moment, with the answer that any correct scorer gives."""
+def explainer_of(booster_text: str, *, engine: Engine | None = None) -> TreeExplainer:
+    """Make the explainer of a model of some features that takes rows of all, in the order of `FEATURE_NAMES`.
 
-    tx_seconds: int
-    tx_amount: float
-    sums: list[float | None]
-    features: list[float | None]
-    contributions: list[float]
-    margin: float
-    decision: str
-
-
-def golden_cases(
-    transactions: Transactions, sums: Floats, *, explainer: TreeExplainer, cutoffs: CutOffs
-) -> list[GoldenCase]:
-    """Return the golden cases that n transactions with their sums (n, 2, 3, 4) make."""
-    features = build_features(transactions, sums)
-    contributions, base_value = explainer.explain(features)
-    rows = zip(
-        transactions.tx_seconds.tolist(),
-        transactions.tx_amount.tolist(),
-        sums.reshape(len(features), -1).tolist(),
-        features.tolist(),
-        contributions.tolist(),
-        margins(contributions, base_value).tolist(),
-        strict=True,
-    )
-    return [
-        GoldenCase(
-            tx_seconds=seconds,
-            tx_amount=amount,
-            sums=_gaps(known),
-            features=_gaps(row),
-            contributions=shares,
-            margin=margin,
-            decision=decide(probability(margin), cutoffs),
-        )
-        for seconds, amount, known, row, shares, margin in rows
-    ]
+    Raises
+    ------
+    BundleError
+        If the model uses a feature that this version of the code does not have.
+    UnsupportedModelError
+        As `TreeExplainer` does.
+    """
+    names = _known_features(_feature_names(booster_text), what="the model")
+    places = [FEATURE_NAMES.index(name) for name in names]
+    return TreeExplainer(booster_text, engine=engine, places=places, row_length=len(FEATURE_NAMES))
 
 
 def write_bundle(
@@ -107,13 +89,17 @@ def write_bundle(
     golden: Iterable[GoldenCase],
     id_key_fingerprint: str,
     facts: Mapping[str, Any],
+    reference: Reference | None = None,
 ) -> str:
     """Write a model bundle into a new folder and return the SHA-256 of its manifest.
 
     Parameters
     ----------
     booster_text
-        LightGBM's native text; its raw score is the calibrated log-odds.
+        LightGBM's native text; its raw score is the calibrated log-odds. It names its features: any of
+        `FEATURE_NAMES`, in any order.
+    reference
+        What the training rows looked like, where drift is to be seen.
     """
     folder.mkdir(parents=True)
     (folder / "model.txt").write_text(booster_text, encoding="utf-8")
@@ -121,12 +107,14 @@ def write_bundle(
     write_json(
         folder / "bundle.json",
         {
-            "feature_names": list(FEATURE_NAMES),
+            "feature_names": _feature_names(booster_text),
             "cutoffs": asdict(cutoffs),
             "libraries": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
             "facts": dict(facts),
         },
     )
+    if reference is not None:
+        write_json(folder / REFERENCE_FILE, reference.as_dict())
     return write_manifest(folder, kind="model", id_key_fingerprint=id_key_fingerprint)
 
 
@@ -143,10 +131,10 @@ def read_bundle(folder: Path, *, id_key_fingerprint: str, manifest_sha256: str |
     Raises
     ------
     BundleError
-        If a file is missing, changed or malformed, the features or the key are others, the booster is of another kind,
-        or a golden row has another answer.
+        If a file is missing, changed or malformed, the key or the statistics are others, a feature is not known, the
+        booster is of another kind, or a golden row has another answer.
     """
-    verify(
+    named = verify(
         folder,
         kind="model",
         files=BUNDLE_FILES,
@@ -157,65 +145,63 @@ def read_bundle(folder: Path, *, id_key_fingerprint: str, manifest_sha256: str |
     with reading(what, "bundle.json"):
         contents = read_json(folder / "bundle.json")
         cutoffs, facts = CutOffs(**contents["cutoffs"]), dict(contents["facts"])
-        if contents["feature_names"] != list(FEATURE_NAMES):
-            raise BundleError(f"{what}: the feature names in bundle.json are not those of this version of the code")
+        feature_names = _known_features(contents["feature_names"], what=what)
     with reading(what, "model.txt"):
         text = (folder / "model.txt").read_text(encoding="utf-8")
         booster = load_booster(text)
-    if booster.feature_name() != list(FEATURE_NAMES):
-        raise BundleError(
-            f"{what}: model.txt has {booster.num_feature()} features, not the {len(FEATURE_NAMES)} of this version of"
-            " the code in their order"
-        )
+    if booster.feature_name() != list(feature_names):
+        raise BundleError(f"{what}: the feature names in bundle.json are not those of model.txt in their order")
+    reference = _read_reference(folder / REFERENCE_FILE, what=what) if REFERENCE_FILE in named else None
     with reading(what, "golden.json"):
         golden = [GoldenCase(**case) for case in read_json(folder / "golden.json")]
-        return Bundle(_checked_explainer(text, cutoffs, golden, what=what), cutoffs, facts)
+        explainer = _checked_explainer(text, cutoffs, golden, feature_names=feature_names, what=what)
+    return Bundle(explainer, cutoffs, facts, feature_names, reference)
 
 
-def _checked_explainer(text: str, cutoffs: CutOffs, golden: list[GoldenCase], *, what: str) -> TreeExplainer:
+def _feature_names(booster_text: str) -> list[str]:
+    """Return what the header of LightGBM's text calls its features; none where it does not say."""
+    header = booster_text.partition("\n\n")[0].splitlines()
+    return next((line for line in header if line.startswith("feature_names=")), "=").partition("=")[2].split()
+
+
+def _known_features(names: Sequence[str], *, what: str) -> tuple[str, ...]:
+    if not names or len(set(names)) != len(names):
+        raise BundleError(f"{what}: its feature names must be a list of different ones")
+    if unknown := [name for name in names if name not in FEATURE_NAMES]:
+        shown = ", ".join(repr(name)[:60] for name in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        raise BundleError(f"{what}: needs features that this version of the code does not have: {shown}")
+    return tuple(names)
+
+
+def _checked_explainer(
+    text: str, cutoffs: CutOffs, golden: list[GoldenCase], *, feature_names: Sequence[str], what: str
+) -> TreeExplainer:
     """Return the fastest explainer that gives the golden rows the answers they were published with."""
-    explainer = TreeExplainer(text)
+    explainer = explainer_of(text)
     try:
-        _check_golden(explainer, cutoffs, golden, what=what)
+        _check_golden(explainer, cutoffs, golden, feature_names=feature_names, what=what)
     except BundleError:
         if explainer.engine == "pred_contrib":
             raise
-        explainer = TreeExplainer(text, engine="pred_contrib")
-        _check_golden(explainer, cutoffs, golden, what=what)
+        explainer = explainer_of(text, engine="pred_contrib")
+        _check_golden(explainer, cutoffs, golden, feature_names=feature_names, what=what)
         log.error("%s: the compiled explainer differs on golden rows; LightGBM's own, many times slower, is used", what)
     return explainer
 
 
-def _check_golden(explainer: TreeExplainer, cutoffs: CutOffs, cases: list[GoldenCase], *, what: str) -> None:
+def _check_golden(
+    explainer: TreeExplainer, cutoffs: CutOffs, cases: list[GoldenCase], *, feature_names: Sequence[str], what: str
+) -> None:
     if not cases:
         raise BundleError(f"{what}: golden.json has no rows, so nothing shows that the model scores correctly")
-    transactions = Transactions(
-        np.array([case.tx_seconds for case in cases], dtype=np.int64),
-        np.array([case.tx_amount for case in cases], dtype=np.float64),
-    )
-    sums = np.array([case.sums for case in cases], dtype=np.float64)
-    again = golden_cases(
-        transactions,
-        sums.reshape(len(cases), len(ENTITIES), len(WINDOWS), len(QUANTITIES)),
-        explainer=explainer,
-        cutoffs=cutoffs,
-    )
-    for place, (expected, got) in enumerate(zip(cases, again, strict=True)):
-        if not _agree(expected, got):
-            raise BundleError(f"{what}: row {place} of golden.json gets another answer than it was published with")
+    place = first_disagreement(cases, explainer=explainer, cutoffs=cutoffs, feature_names=feature_names)
+    if place is not None:
+        raise BundleError(f"{what}: row {place} of golden.json gets another answer than it was published with")
 
 
-def _agree(expected: GoldenCase, got: GoldenCase) -> bool:
-    numbers = zip((*expected.contributions, expected.margin), (*got.contributions, got.margin), strict=True)
-    return (
-        expected.features == got.features
-        and expected.decision == got.decision
-        and all(math.isclose(a, b, rel_tol=0, abs_tol=GOLDEN_TOLERANCE) for a, b in numbers)
-    )
-
-
-def _gaps(numbers: list[float]) -> list[float | None]:
-    return [None if math.isnan(number) else number for number in numbers]
+def _read_reference(path: Path, *, what: str) -> Reference:
+    with reading(what, path.name):
+        return Reference.from_dict(read_json(path))
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, *, id_key_fingerprint: str, facts: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Exact SHAP values of a LightGBM model, one row at a time, at a fiftieth of what LightGBM takes for them.
 
 Three engines give the same values (path-dependent TreeSHAP) within rounding. Speed for one row on one core, 53
-features, in units of LightGBM's ``pred_contrib`` called from Python (``bench_explain.py``):
+features, in units of LightGBM's ``pred_contrib`` called from Python (``python -m loadtest.explain``):
 
 ============  =============================================  ===================  ===================
 engine        made of                                        200 trees x 31       500 trees x 63
@@ -12,13 +12,15 @@ numpy         ``explain_reference.py``, the plain formula    1 / 250            
 ============  =============================================  ===================  ===================
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from model.explain_reference import expected_value, explain_tree, split_trees
-from model.lightgbm_text import FlatTrees, FloatArray, UnsupportedModelError, parse_model
+from model.lightgbm_text import FlatTrees, FloatArray, IntArray, UnsupportedModelError, parse_model
 
 try:
     from model import _treeshap
@@ -52,10 +54,17 @@ class TreeExplainer:
         Default: 'native' if it was built, else 'pred_contrib'.
     instruction_set
         Of the native engine: one of ``model._treeshap.INSTRUCTION_SETS``. Default: the first of them.
+    places
+        Where a model of some features finds them in a row of all: the column of each of its features, in the model's
+        order. What it does not use is given the contribution 0. Default: a row holds the model's features.
+    row_length
+        Number of values in a row of all features; goes with `places`.
 
     Attributes
     ----------
-    n_features, n_trees, n_leaves
+    n_features
+        Values in a row.
+    n_trees, n_leaves
         Size of the model.
     base
         Base value: the mean margin over the training rows, weighted by cover.
@@ -69,18 +78,32 @@ class TreeExplainer:
     ------
     UnsupportedModelError
         For models that cannot be explained exactly, whatever the engine.
+    ValueError
+        If `places` are not one different column of a row for each feature of the model.
     """
 
     __slots__ = ("_engine", "base", "engine", "explain_into", "n_features", "n_leaves", "n_trees")
 
-    def __init__(self, model_text: str, *, engine: Engine | None = None, instruction_set: str | None = None) -> None:
+    def __init__(
+        self,
+        model_text: str,
+        *,
+        engine: Engine | None = None,
+        instruction_set: str | None = None,
+        places: Sequence[int] | None = None,
+        row_length: int | None = None,
+    ) -> None:
         trees = parse_model(model_text)
+        columns = _columns(places, row_length, n_features=trees.n_features)
+        if columns is not None and row_length is not None:
+            # The trees themselves look at the columns of a row, so explaining one costs no more than without.
+            trees = replace(trees, n_features=row_length, split_feature=columns[trees.split_feature])
         self.engine: Engine = engine or ("pred_contrib" if _treeshap is None else "native")
         self.n_features = trees.n_features
         self.n_trees = trees.n_trees
         self.n_leaves = trees.n_leaves
         self.base = sum(expected_value(tree) for tree in split_trees(trees))
-        self._engine = _make_engine(self.engine, trees, model_text, instruction_set)
+        self._engine = _make_engine(self.engine, trees, model_text, instruction_set, columns)
         self.explain_into = self._engine.explain_into
 
     @classmethod
@@ -118,11 +141,26 @@ def margins(contributions: FloatArray, base: float) -> FloatArray:
     return np.asarray(contributions.sum(axis=1) + base)
 
 
-def _make_engine(engine: Engine, trees: FlatTrees, model_text: str, instruction_set: str | None) -> _Explains:
+def _columns(places: Sequence[int] | None, row_length: int | None, *, n_features: int) -> IntArray | None:
+    """Return `places` as an array, or None where the model's features are the row as it is."""
+    if places is None and row_length is None:
+        return None
+    columns = np.array(range(n_features) if places is None else places, dtype=np.int32)
+    different = np.unique(columns)
+    if row_length is None or columns.shape != (n_features,) or different.shape != columns.shape:
+        raise ValueError(f"places must be {n_features} different columns, with the length of a row")
+    if different[0] < 0 or different[-1] >= row_length:
+        raise ValueError(f"places must be columns of a row of {row_length} values")
+    return None if n_features == row_length and np.array_equal(columns, different) else columns
+
+
+def _make_engine(
+    engine: Engine, trees: FlatTrees, model_text: str, instruction_set: str | None, columns: IntArray | None
+) -> _Explains:
     if engine == "native":
         return _make_native(trees, instruction_set)
     if engine == "pred_contrib":
-        return _PredContrib(model_text)
+        return _PredContrib(model_text, columns)
     return _Reference(trees)
 
 
@@ -152,22 +190,25 @@ def _make_native(trees: FlatTrees, instruction_set: str | None) -> _Explains:
 class _PredContrib:
     """LightGBM's own TreeSHAP; a row that a branch without cover concerns is NaN."""
 
-    def __init__(self, model_text: str) -> None:
+    def __init__(self, model_text: str, columns: IntArray | None) -> None:
         import lightgbm  # noqa: PLC0415  # a second of start-up that the other engines do without
 
         self._booster = lightgbm.Booster(model_str=model_text)
+        self._columns = slice(None) if columns is None else columns
 
     def explain_into(self, row: FloatArray, contributions: FloatArray, /) -> float:
         result = self._predict(row.reshape(1, -1))[0]
-        contributions[:] = result[:-1]
+        contributions[:] = 0
+        contributions[self._columns] = result[:-1]
         return float(result.sum())
 
     def explain_rows_into(self, rows: FloatArray, contributions: FloatArray, /) -> None:
         if len(rows):
-            contributions[:] = self._predict(rows)[:, :-1]
+            contributions[:] = 0
+            contributions[:, self._columns] = self._predict(rows)[:, :-1]
 
     def _predict(self, rows: FloatArray) -> FloatArray:
-        return np.asarray(self._booster.predict(rows, pred_contrib=True, num_threads=1))
+        return np.asarray(self._booster.predict(rows[:, self._columns], pred_contrib=True, num_threads=1))
 
 
 class _Reference:

@@ -1,6 +1,7 @@
 """The only definition of features: training, batch scoring and the request path all call `build_features`."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,13 @@ class RowBuilder:
         return self.row
 
 
+def profile_rows(sums: Floats) -> Iterator[Floats]:
+    """Return the profiles of keys with these sums (n, 12) in parts, each float64 (m, 24), m up to 50 000."""
+    for start in range(0, len(sums), _CHUNK):
+        part = sums[start : start + _CHUNK].reshape(-1, len(WINDOWS), len(QUANTITIES))
+        yield profiles(part).reshape(len(part), -1)
+
+
 class ProfileTable:
     """The profiles of all keys of one entity, made once when a snapshot is loaded.
 
@@ -165,11 +173,27 @@ class ProfileTable:
     UNKNOWN = np.full(len(WINDOWS) * len(ENTITY_FEATURES), np.nan)
 
     def __init__(self, keys: Integers, sums: Floats) -> None:
-        self.keys = keys
-        self._profiles = np.empty((len(keys), self.UNKNOWN.size))
-        for start in range(0, len(keys), _CHUNK):
-            part = sums[start : start + _CHUNK].reshape(-1, len(WINDOWS), len(QUANTITIES))
-            self._profiles[start : start + _CHUNK] = profiles(part).reshape(len(part), -1)
+        rows = np.empty((len(keys), self.UNKNOWN.size))
+        start = 0
+        for part in profile_rows(sums):
+            rows[start : start + len(part)] = part
+            start += len(part)
+        self.keys, self._profiles = keys, rows
+
+    @classmethod
+    def of(cls, keys: Integers, rows: Floats) -> "ProfileTable":
+        """Return the table over rows (n, 24) that `profile_rows` made before, of a mapped file for example.
+
+        Raises
+        ------
+        ValueError
+            If there is not one row for each key.
+        """
+        if rows.shape != (len(keys), cls.UNKNOWN.size) or rows.dtype != np.float64:
+            raise ValueError(f"{len(keys)} keys do not fit profiles of shape {rows.shape}")
+        table = cls.__new__(cls)
+        table.keys, table._profiles = keys, rows
+        return table
 
     def find(self, key: int) -> Floats | None:
         """Return the profile of a key, (24,), or None if it is not known."""

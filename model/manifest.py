@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from model.features import schema_fingerprint
+from model.statistics import QUANTITIES, WINDOWS
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -26,7 +26,7 @@ def write_manifest(folder: Path, *, kind: str, id_key_fingerprint: str) -> str:
         {
             "format": FORMAT,
             "kind": kind,
-            "feature_schema": schema_fingerprint(),
+            "feature_schema": sums_fingerprint(),
             "id_key_fingerprint": id_key_fingerprint,
             "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
         },
@@ -36,8 +36,8 @@ def write_manifest(folder: Path, *, kind: str, id_key_fingerprint: str) -> str:
 
 def verify(
     folder: Path, *, kind: str, files: Collection[str], id_key_fingerprint: str, manifest_sha256: str | None
-) -> None:
-    """Check that a folder is what was published, for these features and this id key; nothing else is parsed before.
+) -> frozenset[str]:
+    """Check that a folder is what was published, for these sums and this id key; nothing else is parsed before.
 
     Parameters
     ----------
@@ -50,6 +50,11 @@ def verify(
     ------
     BundleError
         Naming the file and what is wrong with it.
+
+    Returns
+    -------
+    frozenset of str
+        All files that the manifest vouches for.
     """
     what = f"{kind} {folder.name}"
     digest = _digest(folder, MANIFEST, what=what)
@@ -60,12 +65,23 @@ def verify(
         if (manifest["format"], manifest["kind"]) != (FORMAT, kind):
             raise BundleError(f"{what}: {MANIFEST} is not of kind {kind!r}, format {FORMAT}")
         _verify_files(folder, dict(manifest["files"]), files=files, what=what)
-        if manifest["feature_schema"] != schema_fingerprint():
-            raise BundleError(f"{what}: made for other features than this version of the code has")
+        if manifest["feature_schema"] != sums_fingerprint():
+            raise BundleError(f"{what}: made for other features: its statistics are other sums than this code keeps")
         if manifest["id_key_fingerprint"] != id_key_fingerprint:
             raise BundleError(
                 f"{what}: made with another id key than the one configured; every customer would be unknown"
             )
+        return frozenset(manifest["files"])
+
+
+def sums_fingerprint() -> str:
+    """Return the digest of the sums that statistics hold and features are made from, 32 hexadecimal digits.
+
+    Snapshots hold such sums, and so do the golden rows of a model. Which features a model makes of them is not part of
+    it: a bundle names them itself, and any of those that the code knows will do.
+    """
+    text = "\n".join((*QUANTITIES, *(f"{name}={hours}h" for name, hours in WINDOWS.items())))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _verify_files(folder: Path, digests: dict[str, str], *, files: Collection[str], what: str) -> None:

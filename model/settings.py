@@ -19,6 +19,7 @@ from model.decision import DECLINED_BUDGET, FLAGGED_BUDGET
 from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
 
 PREFIX = "FRAUD_"
+MONTHLY_LOSS_LIMIT = 500_000.0  # requirement: the fraud that passes in a month costs at most this
 _DURATION = re.compile(r"[0-9]{1,8}[smhd]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -86,11 +87,27 @@ class Settings(BaseSettings):
     """Where the decision log goes: `-` for standard output, a path of a file to append to, nothing for no log."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the service writes to its log."""
+    poll_seconds: float = Field(default=30, ge=0, le=3600)
+    """How often the service asks the registry for another champion or newer statistics, in seconds, up to a tenth
+    earlier or later. 0: only at start."""
+    trial_seconds: float = Field(default=300, gt=0, le=3600)
+    """Longest time for new versions to be downloaded and tried in a process of their own, in seconds."""
+    trial_memory_mb: int = Field(default=2048, ge=256, le=1024 * 1024)
+    """Memory that such a process may take, in MB; about three times the statistics on disk."""
+    max_statistics_age: Duration = timedelta(0)
+    """Age of the statistics above which `/ready` says no, although answers are still given. 0s: never."""
+    shadow_share: float = Field(default=0, ge=0, le=1)
+    """Share of payments that the challenger, if there is one, scores too, after their answers have left. 0: none."""
 
     label_delay: Duration = timedelta(days=1)
     """From a transaction to its fraud report, where history has no report time of its own."""
     statistics_age: Duration = timedelta(hours=1)
     """How often statistics are refreshed; training sees them as old as a request does. Whole hours."""
+    longest_report_delay: Duration = timedelta(days=30)
+    """How long after its transaction a report is waited for; `antifraud refresh` keeps transactions for this and the
+    longest window of the statistics. Whole hours."""
+    kept_statistics: int = Field(default=24, ge=1, le=10_000)
+    """How many versions of the statistics the registry keeps; older ones go a day after their use, not sooner."""
     flagged_budget: float = Field(default=FLAGGED_BUDGET, gt=0, lt=1)
     """Share of honest transactions that may be flagged (review or decline)."""
     declined_budget: float = Field(default=DECLINED_BUDGET, gt=0, lt=1)
@@ -107,6 +124,25 @@ class Settings(BaseSettings):
     """Processor cores that preparation and training may use; the service always uses one."""
     memory_limit: str = Field(default="4GB", pattern=r"^[1-9][0-9]*(MB|GB)$")
     """Memory that preparation may use before it spills to disk, such as `4GB`."""
+    max_training_rows: int = Field(default=3_000_000, ge=10_000, le=100_000_000)
+    """Transactions from which on training takes a sample: all frauds, and of the honest ones as many as fill up this
+    number, at least one for each fraud. Figures and probabilities are corrected for it."""
+    monthly_loss_limit: float = Field(default=MONTHLY_LOSS_LIMIT, ge=0)
+    """What the fraud that passes in a month may cost, in units of the currency; the evaluation says whether it does."""
+    code_version: str = Field(default="", pattern=r"^[A-Za-z0-9._+-]{0,64}$")
+    """Revision of the code, given when an image is built; noted with every model, after the package's own version."""
+    gate_alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Error that the comparison of champion and challenger allows: its intervals cover 1 minus this."""
+    gate_resamples: int = Field(default=1000, ge=100, le=100_000)
+    """Resamples of the bootstrap that compares champion and challenger."""
+    gate_recall_margin: float = Field(default=0.005, ge=0, lt=1)
+    """Loss of recall that a challenger may not have to be promoted; the interval of the difference must exclude it."""
+    gate_fpr_tolerance: float = Field(default=0.005, ge=0, lt=1)
+    """How far above its budget the upper bound of a challenger's false positive rate may lie."""
+    gate_require_improvement: bool = False
+    """Whether a challenger must be shown to be better, and not only to be no worse."""
+    explain_budget_us: float = Field(default=250, gt=0, le=100_000)
+    """Microseconds that scoring and explaining one row may take for a challenger to be promoted."""
 
     @classmethod
     def settings_customise_sources(
@@ -128,6 +164,8 @@ class Settings(BaseSettings):
             raise ValueError("declined_budget: must not be above flagged_budget")
         if self.statistics_age < timedelta(hours=1) or self.statistics_age % timedelta(hours=1):
             raise ValueError("statistics_age: must be whole hours, at least 1h")
+        if self.longest_report_delay % timedelta(hours=1):
+            raise ValueError("longest_report_delay: must be whole hours")
         return self
 
     def id_hasher(self) -> IdHasher:
@@ -225,7 +263,7 @@ def _rule(schema: Mapping[str, Any]) -> str:
         return f"matches `{pattern}`"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     rules = [f"{words} {schema[bound]:.15g}" for bound, words in bounds.items() if bound in schema]
-    kinds = {"integer": "whole number", "number": "number", "string": "text"}
+    kinds = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
     if schema.get("format") == "duration":
         return "duration, such as `90s`, `15m`, `1h`, `7d`"
     return ", ".join((kinds.get(schema.get("type", ""), "text"), *rules))

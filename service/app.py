@@ -1,7 +1,7 @@
 """The application: everything it needs is handed in, nothing is loaded at import."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
@@ -20,8 +20,15 @@ DESCRIPTION = """Judges a payment while it waits: `approve`, `review` or `declin
 fraud and the reasons for it in plain words, each with its exact share of the log-odds."""
 
 
+Upkeep = Callable[[Judge], AbstractAsyncContextManager[None]]
+
+
 def create_app(
-    settings: Settings, load_bundle: Callable[[Settings], Loaded], decision_log: DecisionLog | None = None
+    settings: Settings,
+    load_bundle: Callable[[Settings], Loaded],
+    decision_log: DecisionLog | None = None,
+    *,
+    upkeep: Upkeep | None = None,
 ) -> FastAPI:
     """Return the ASGI application.
 
@@ -33,15 +40,16 @@ def create_app(
         Called once at start; returns the verified pair to serve. What it raises ends the start.
     decision_log
         Takes a line for every answer given; closed when the application ends.
+    upkeep
+        What goes on beside the answers while the application runs: reload, shadow, drift. Default: nothing.
     """
     judge = Judge(Telemetry(), decision_log)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loaded = load_bundle(settings)
-        judge.scorer = Scorer(loaded, settings.id_hasher())
-        judge.telemetry.show_loaded(loaded)
-        yield
+        judge.take(Scorer(load_bundle(settings), settings.id_hasher()))
+        async with nullcontext() if upkeep is None else upkeep(judge):
+            yield
         judge.close()
 
     app: FastAPI = FastAPIOffline(

@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.problems import RequestError, printable
+from service.problems import UNKNOWN_FIELD, RequestError, printable
 
+MOST_FIELDS = 64  # of one JSON object: more than any has here, and few enough to be named one by one
 _LONGEST_INTEGER = 40  # characters; beyond every field's range, and far below where Python refuses to read on
 
 
@@ -64,8 +65,26 @@ def parse_json(body: bytes) -> object:
         raise RequestError(400, "The body is not one valid JSON document.") from None
 
 
+def require_few_values(body: bytes, *, most: int, rule: str) -> None:
+    """Refuse a body with more values than a batch can have, before any time is spent on it.
+
+    Each value of a list or an object but the first follows a comma, so commas are counted, wherever they stand.
+
+    Raises
+    ------
+    RequestError
+        422, naming the rule of a batch's length.
+    """
+    if body.count(b",") > most:
+        detail = f"The body has more than {most} values, which no batch of the allowed length has."
+        raise RequestError(422, detail, [{"field": "transactions", "rule": rule}])
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
+    if len(found) > MOST_FIELDS:
+        mistake = {"field": UNKNOWN_FIELD, "rule": "is not a known field"}
+        raise RequestError(422, f"A JSON object in the body has more than {MOST_FIELDS} fields.", [mistake])
     if len(found) != len(pairs):
         repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         mistake = {"field": printable(repeated), "rule": "must not stand twice"}

@@ -2,24 +2,32 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from service.body import parse_json
+from service.body import parse_json, require_few_values
 from service.decision_log import FLUSH_SECONDS, DecisionLog
-from service.problems import RequestError, invalid_fields, problem
-from service.schemas import Batch, Transaction
+from service.problems import INVALID, RequestError, invalid_fields, mistakes_of, problem
+from service.schemas import MAX_BATCH, RULES, Envelope, Transaction
 from service.scorer import Loaded, Scorer
 from service.telemetry import Telemetry
 
 NOT_LOADED = "No verified model and statistics are loaded."
-BATCH_TURN = 16  # transactions of a batch, after which other requests get their turn
+BATCH_TURN_SECONDS = 0.002  # of work on a batch, after which other requests get their turn
+MOST_VALUES = 32 * MAX_BATCH  # in the body of a batch; four times what the largest batch has
+MOST_COUNTED = 10_000  # mistakes in a batch, after which the rest of it is not looked at
 
 log = logging.getLogger("antifraud")
+
+Row = npt.NDArray[np.float64]
+Sample = Callable[[Row, dict[str, Any]], None]
 
 
 class Judge:
@@ -36,6 +44,12 @@ class Judge:
     ----------
     scorer
         The loaded pair; None until it is there. It is replaced in one assignment.
+    kept
+        Pairs in memory that the service can go back to at once.
+    challenger
+        Version of the model that is scored in shadow.
+    samples
+        Called with the features and the answer of each payment, to copy what they want of it; must be quick.
     draining
         Whether the process was told to end: it still answers, but is not ready any more.
     """
@@ -43,6 +57,9 @@ class Judge:
     def __init__(self, telemetry: Telemetry, decision_log: DecisionLog | None = None) -> None:
         self.telemetry = telemetry
         self.scorer: Scorer | None = None
+        self.kept: tuple[Loaded, ...] = ()
+        self.challenger: str | None = None
+        self.samples: tuple[Sample, ...] = ()
         self.draining = False
         self._log = decision_log
 
@@ -56,6 +73,12 @@ class Judge:
             503, if there is none yet.
         """
         return self._ready().loaded
+
+    def take(self, scorer: Scorer, *, kept: tuple[Loaded, ...] = ()) -> None:
+        """Answer with another pair from now on; a batch under way ends with the one it began with."""
+        self.scorer = scorer
+        self.kept = kept
+        self.telemetry.freshness.show_loaded(scorer.loaded)
 
     def predict(self, body: bytes, *, full: bool = False) -> bytes:
         """Return the answer to the body of one transaction, as JSON.
@@ -75,19 +98,38 @@ class Judge:
     async def predict_batch(self, body: bytes, *, full: bool = False) -> bytes:
         """Return the answers to the body of a batch, as JSON; errors as of `predict`.
 
-        All answers come from the same model and statistics; between some of them other requests get their turn.
+        All answers come from the same model and statistics; now and then other requests get their turn.
         """
         scorer = self._ready()
+        require_few_values(body, most=MOST_VALUES, rule=RULES["transactions"])
         try:
-            batch = Batch.model_validate(parse_json(body))
+            envelope = Envelope.model_validate(parse_json(body))
         except ValidationError as error:
             raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
+        transactions = await self._validated(envelope.transactions)
         answers: list[dict[str, Any]] = []
-        for start in range(0, len(batch.transactions), BATCH_TURN):
-            part: Sequence[Transaction] = batch.transactions[start : start + BATCH_TURN]
-            answers += [self._judge(scorer, transaction, full=full) for transaction in part]
-            await asyncio.sleep(0)
+        turn = _Turn()
+        for transaction in transactions:
+            answers.append(self._judge(scorer, transaction, full=full))
+            await turn.over()
         return to_json({"answers": answers}, inf_nan_mode="null")
+
+    async def _validated(self, found: list[Any]) -> list[Transaction]:
+        """Return the transactions of a batch; after too many mistakes the rest of it is not looked at."""
+        transactions: list[Transaction] = []
+        mistakes: list[dict[str, Any]] = []
+        turn = _Turn()
+        for index, one in enumerate(found):
+            try:
+                transactions.append(Transaction.model_validate(one))
+            except ValidationError as error:
+                mistakes += mistakes_of(error.errors(include_url=False, include_input=False), index=index)
+            if len(mistakes) >= MOST_COUNTED:
+                raise RequestError(422, f"{INVALID} Transactions after index {index} were not looked at.", mistakes)
+            await turn.over()
+        if mistakes:
+            raise RequestError(422, INVALID, mistakes)
+        return transactions
 
     def _ready(self) -> Scorer:
         if self.scorer is None:
@@ -97,6 +139,8 @@ class Judge:
     def _judge(self, scorer: Scorer, transaction: Transaction, *, full: bool) -> dict[str, Any]:
         answer, keys = scorer.answer(transaction, full=full)
         self.telemetry.count_answer(answer)
+        for sample in self.samples:
+            sample(scorer.row, answer)
         if self._log is not None and self._log.add(answer, customer_key=keys[0], terminal_key=keys[1]):
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._log.flush)
         return answer
@@ -111,3 +155,15 @@ class Judge:
         # The trace names code, never the payment: pydantic and our own errors carry no values.
         log.error("unexpected %s while answering", type(error).__name__, exc_info=error)
         return problem(500, "The answer could not be computed. The log of the service says why.")
+
+
+class _Turn:
+    """A stretch of work on something long; when it is over, other requests get theirs."""
+
+    def __init__(self) -> None:
+        self._end = time.perf_counter() + BATCH_TURN_SECONDS
+
+    async def over(self) -> None:
+        if time.perf_counter() > self._end:
+            await asyncio.sleep(0)
+            self._end = time.perf_counter() + BATCH_TURN_SECONDS

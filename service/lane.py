@@ -19,7 +19,12 @@ ROUTE = "/predict"
 TURN_SECONDS = 0.002  # of answers in a row, after which the loop may read and serve other pages
 SWEEP_SECONDS = 1.0
 _PATHS = {b"/predict": False, b"/predict?explain=reasons": False, b"/predict?explain=full": True}
-_BUSY = problem(503, "Too many payments are waiting; ask again.")
+_BUSY = bytes(problem(503, "Too many payments are waiting; ask again.").body)
+_PROBLEM = MEDIA_TYPE.encode()
+# All of a refusal but the general headers, made once: refusing must cost next to nothing beside answering.
+_REFUSAL = b"retry-after: 1\r\ncontent-type: %b\r\ncontent-length: %d\r\n%%b\r\n%b" % (_PROBLEM, len(_BUSY), _BUSY)
+_CLOSE = b"connection: close\r\n"
+_STAY_REFUSED, _END_REFUSED = _REFUSAL % b"", _REFUSAL % _CLOSE
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
 
 
@@ -38,6 +43,15 @@ class Lane:
         self.judge = judge
         self.queue: AdmissionQueue[tuple[LaneProtocol, bytes, bool]] = AdmissionQueue(longest_wait)
         self._scheduled = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._header_lines = b""
+
+    def header_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the headers that every response has, as they are sent; they change once a second, with the date."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._header_lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._header_lines
 
     def offer(self, protocol: "LaneProtocol", body: bytes, *, full: bool) -> None:
         """Queue a payment, or refuse it now."""
@@ -85,10 +99,10 @@ class Lane:
             refusal = problem(error.status, error.detail, error.mistakes)
         except Exception as error:
             refusal = self.judge.broken(error)
-        return refusal.status_code, MEDIA_TYPE.encode(), bytes(refusal.body)
+        return refusal.status_code, _PROBLEM, bytes(refusal.body)
 
     def _refuse(self, protocol: "LaneProtocol") -> None:
-        protocol.respond(503, MEDIA_TYPE.encode(), bytes(_BUSY.body), extra=b"retry-after: 1\r\n")
+        protocol.refuse()
         self.judge.telemetry.observe(ROUTE, 503, time.perf_counter() - protocol.arrived)
 
 
@@ -161,21 +175,28 @@ class LaneProtocol(HttpToolsProtocol):
         self._keep_alive = self.parser.should_keep_alive()
         self._lane.offer(self, body, full=self._full)
 
-    def respond(self, status: int, media_type: bytes, body: bytes, *, extra: bytes = b"") -> None:
+    def respond(self, status: int, media_type: bytes, body: bytes) -> None:
         """Write a whole response."""
-        stay = self._keep_alive and not self._lane.judge.draining
+        stay = self._stays()
         self.transport.write(
-            b"%b%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
-            % (
-                STATUS_LINE[status],
-                b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers]),
-                extra,
-                media_type,
-                len(body),
-                b"" if stay else b"connection: close\r\n",
-                body,
-            )
+            b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (STATUS_LINE[status], self._general(), media_type, len(body), b"" if stay else _CLOSE, body)
         )
+        self._responded(stay)
+
+    def refuse(self) -> None:
+        """Write that there is no room now."""
+        stay = self._stays()
+        self.transport.write(b"%b%b%b" % (STATUS_LINE[503], self._general(), _STAY_REFUSED if stay else _END_REFUSED))
+        self._responded(stay)
+
+    def _stays(self) -> bool:
+        return self._keep_alive and not self._lane.judge.draining
+
+    def _general(self) -> bytes:
+        return self._lane.header_lines(self.server_state.default_headers)
+
+    def _responded(self, stay: bool) -> None:
         self.idle_since = time.monotonic()
         if not stay:
             self.transport.close()
@@ -198,6 +219,6 @@ class LaneProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self._keep_alive = False
             late = problem(408, "The request was not complete in time.")
-            self.respond(408, MEDIA_TYPE.encode(), bytes(late.body))
+            self.respond(408, _PROBLEM, bytes(late.body))
         else:
             self.transport.close()

@@ -13,6 +13,7 @@ from service.schemas import RULES
 MEDIA_TYPE = "application/problem+json"
 MAX_MISTAKES = 8  # named in one answer, which so stays under 2 KiB
 UNKNOWN_FIELD = "(unknown field)"
+INVALID = "The request has fields that break their rules."
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_]{0,31}")
 
 TITLES = {
@@ -54,8 +55,13 @@ def problem(
 
 def invalid_fields(errors: Iterable[ErrorDetails]) -> RequestError:
     """Return the answer to a request whose fields break their rules, as pydantic found them."""
-    mistakes = list({str(mistake): mistake for mistake in map(_mistake, errors)}.values())
-    return RequestError(422, "The request has fields that break their rules.", mistakes)
+    return RequestError(422, INVALID, mistakes_of(errors))
+
+
+def mistakes_of(errors: Iterable[ErrorDetails], *, index: int | None = None) -> list[dict[str, Any]]:
+    """Return each field that breaks its rule once, as pydantic found them; in a batch with its transaction's index."""
+    found = (_mistake(error, index=index) for error in errors)
+    return list({tuple(mistake.values()): mistake for mistake in found}.values())
 
 
 def printable(field: str) -> str:
@@ -63,18 +69,18 @@ def printable(field: str) -> str:
     return field if field in RULES or _FIELD_NAME.fullmatch(field) else UNKNOWN_FIELD
 
 
-def _mistake(error: ErrorDetails) -> dict[str, Any]:
-    place = error["loc"]
-    in_batch = len(place) > 1 and place[0] == "transactions"
-    names = place[2:] if in_batch else place
-    field = str(names[0]) if names else "transaction" if in_batch else "body"
+def _mistake(error: ErrorDetails, *, index: int | None) -> dict[str, Any]:
+    names = error["loc"]
+    if index is None and len(names) > 1 and names[0] == "transactions":
+        index, names = int(names[1]), names[2:]
+    field = str(names[0]) if names else "body" if index is None else "transaction"
     # A name with half of a surrogate pair is no text, and pydantic blames the object that has it.
     nameless = not names and error["type"] == "string_unicode"
     mistake = {
         "field": UNKNOWN_FIELD if nameless else printable(field),
         "rule": _rule(field, "extra_forbidden" if nameless else error["type"]),
     }
-    return ({"index": place[1]} if in_batch else {}) | mistake
+    return mistake if index is None else {"index": index} | mistake
 
 
 def _rule(field: str, kind: str) -> str:

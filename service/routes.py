@@ -101,11 +101,18 @@ async def health() -> Response:
     responses=problem_described(503, NOT_LOADED),
 )
 async def ready(request: Request) -> Response:
-    """Return 200 once a verified model and statistics are loaded, until the process is told to end."""
+    """Return 200 once a verified model and statistics are loaded, until the process is told to end.
+
+    Where a greatest age of the statistics is set, 503 as well while they are older; payments are answered all the same.
+    """
     judge = _judge(request)
     if judge.draining:
         raise RequestError(503, "This instance is about to end.")
     loaded = judge.loaded
+    settings: Settings = request.app.state.settings
+    limit = settings.max_statistics_age.total_seconds()
+    if limit and judge.telemetry.freshness.statistics_age > limit:
+        raise RequestError(503, "The statistics are older than FRAUD_MAX_STATISTICS_AGE.")
     return _json(
         to_json({"status": "ready", "model_version": loaded.model_version, "statistics_as_of": loaded.snapshot.as_of})
     )
@@ -114,7 +121,8 @@ async def ready(request: Request) -> Response:
 @router.get("/version", tags=["Operation"], summary="What exactly answers here?", response_model=Versions)
 async def versions(request: Request) -> Response:
     """Return the versions of code, model, statistics and libraries, and what training said of the model."""
-    loaded = _judge(request).loaded
+    judge = _judge(request)
+    loaded, challenger = judge.loaded, judge.challenger
     return _json(
         to_json(
             {
@@ -124,6 +132,12 @@ async def versions(request: Request) -> Response:
                 "statistics_as_of": loaded.snapshot.as_of,
                 "cutoffs": {"review": loaded.bundle.cutoffs.review, "decline": loaded.bundle.cutoffs.decline},
                 "feature_schema": schema_fingerprint(),
+                "source": "last verified copy" if loaded.from_disk else "registry",
+                "kept": [
+                    {"model_version": one.model_version, "statistics_version": one.statistics_version}
+                    for one in judge.kept
+                ],
+                "challenger": None if challenger is None else {"model_version": challenger},
                 "libraries": {name: version(name) for name in LIBRARIES},
                 "explainer": loaded.bundle.explainer.engine,
                 "model": loaded.bundle.facts,

@@ -82,6 +82,14 @@ class Batch(BaseModel):
     transactions: Annotated[list[Transaction], Field(min_length=1, max_length=MAX_BATCH)]
 
 
+class Envelope(BaseModel):
+    """A batch of which nothing is judged yet but its length: its transactions are validated one by one."""
+
+    model_config = Batch.model_config
+
+    transactions: Annotated[list[Any], Field(min_length=1, max_length=MAX_BATCH)]
+
+
 class Reason(BaseModel):
     """What one group of features says of the payment."""
 
@@ -151,6 +159,19 @@ class Ready(BaseModel):
     statistics_as_of: str
 
 
+class KeptVersions(BaseModel):
+    """A pair in memory beside the one that answers."""
+
+    model_version: str
+    statistics_version: str
+
+
+class ChallengerVersion(BaseModel):
+    """The model in shadow."""
+
+    model_version: str
+
+
 class Versions(BaseModel):
     """What exactly answers here."""
 
@@ -161,5 +182,10 @@ class Versions(BaseModel):
     cutoffs: dict[str, float] = Field(description="Scores from which a payment is reviewed and declined.")
     feature_schema: str
     libraries: dict[str, str]
+    source: Literal["registry", "last verified copy"] = Field(
+        description="Where the pair comes from: the copy on this disk where the registry could not be asked."
+    )
+    kept: list["KeptVersions"] = Field(description="Pairs in memory that the service can go back to at once.")
+    challenger: "ChallengerVersion | None" = Field(description="The model scored beside the champion; null for none.")
     explainer: str = Field(description="What computes the SHAP values: native, or pred_contrib where it is missing.")
     model: dict[str, Any] = Field(description="What training said of the model: periods, settings, figures.")

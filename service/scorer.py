@@ -1,5 +1,6 @@
 """One transaction in, one answer out: features, SHAP values and margin, decision, reasons. Knows nothing of HTTP."""
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +15,60 @@ from model.statistics import Snapshot
 from model.transaction import IdHasher, canonical_id, epoch_seconds
 from service.schemas import Transaction
 
+_PART = 4 * 2**20  # bytes
 _NO_KEY = 0  # stands for an id that history never keeps; as a hash it is as unlikely as any other
 
 
 @dataclass(frozen=True, slots=True)
+class Tables:
+    """The profiles of all customers and terminals of a snapshot.
+
+    Attributes
+    ----------
+    mappings
+        The files they lie in, where they do.
+    """
+
+    customer: ProfileTable
+    terminal: ProfileTable
+    mappings: tuple[mmap.mmap, ...] = ()
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "Tables":
+        """Make them in memory."""
+        customer, terminal = snapshot.customer, snapshot.terminal
+        return cls(ProfileTable(customer.keys, customer.sums), ProfileTable(terminal.keys, terminal.sums))
+
+    def rest(self) -> None:
+        """Give the memory of mapped pages back; they come again when needed. Not for the loop's thread."""
+        for mapping in self.mappings:
+            # A part at a time, so that this process's other threads are not held up.
+            for start in range(0, len(mapping), _PART):
+                mapping.madvise(mmap.MADV_DONTNEED, start, min(_PART, len(mapping) - start))
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A verified pair of model and statistics with their versions; it is replaced as one."""
+    """A verified pair of model and statistics with their versions; it is replaced as one.
+
+    Attributes
+    ----------
+    tables
+        Of the snapshot, where they lie on disk already; otherwise the scorer makes them.
+    model_digest, statistics_digest
+        SHA-256 of the manifests, which with the versions say what this is.
+    from_disk
+        Whether it is the last verified copy, because the registry could not be asked.
+    """
 
     bundle: Bundle
     snapshot: Snapshot
     model_version: str
     statistics_version: str
+    tables: Tables | None = None
+    model_digest: str = ""
+    statistics_digest: str = ""
+    from_disk: bool = False
 
 
 class Scorer:
@@ -36,22 +80,38 @@ class Scorer:
         Model and statistics.
     hasher
         Holds the id key that the pair was made with.
+
+    Attributes
+    ----------
+    row
+        Features of the payment answered last, (53,); overwritten by the next.
     """
 
     def __init__(self, loaded: Loaded, hasher: IdHasher) -> None:
         self.loaded = loaded
         self._hasher = hasher
-        self._customers = ProfileTable(loaded.snapshot.customer.keys, loaded.snapshot.customer.sums)
-        self._terminals = ProfileTable(loaded.snapshot.terminal.keys, loaded.snapshot.terminal.sums)
+        tables = loaded.tables or Tables.of(loaded.snapshot)
+        self._customers, self._terminals = tables.customer, tables.terminal
         self._builder = RowBuilder()
+        self.row = self._builder.row
         self._explain = loaded.bundle.explainer.explain_into
         self._base_value = loaded.bundle.explainer.base
         self._contributions = np.empty(len(FEATURE_NAMES))
         self._as_of = loaded.snapshot.as_of
 
-    def answer(self, transaction: Transaction, *, full: bool = False) -> tuple[dict[str, Any], tuple[int, int]]:
-        """Return the answer, and the hashes of customer and terminal; `full` adds every feature with its SHAP value."""
-        customer_key, terminal_key = self._keys(transaction)
+    def answer(
+        self, transaction: Transaction, *, full: bool = False, keys: tuple[int, int] | None = None
+    ) -> tuple[dict[str, Any], tuple[int, int]]:
+        """Return the answer, and the hashes of customer and terminal.
+
+        Parameters
+        ----------
+        full
+            Add every feature with its SHAP value.
+        keys
+            The hashes, where they are known without hashing.
+        """
+        customer_key, terminal_key = keys = keys or self._keys(transaction)
         customer, terminal = self._customers.find(customer_key), self._terminals.find(terminal_key)
         amount = transaction.tx_amount + 0.0  # minus zero is zero, and must not be printed otherwise
         row = self._builder.build(
@@ -76,7 +136,7 @@ class Scorer:
         if full:
             pairs = zip(FEATURE_NAMES, features, contributions.tolist(), strict=True)
             answer["features"] = {name: {"value": value, "contribution": share} for name, value, share in pairs}
-        return answer, (customer_key, terminal_key)
+        return answer, keys
 
     def _keys(self, transaction: Transaction) -> tuple[int, int]:
         customer, terminal = canonical_id(transaction.customer_id), canonical_id(transaction.terminal_id)

@@ -23,6 +23,9 @@ from service.decision_log import DecisionLog
 from service.lane import SWEEP_SECONDS, Lane, LaneProtocol
 from service.loading import load_champion
 from service.scorer import Loaded
+from service.upkeep import Upkeep
+
+SWITCH_SECONDS = 0.0005  # longest that answers wait for a thread that reloads or counts; Python's own is ten times that
 
 log = logging.getLogger("antifraud")
 
@@ -61,10 +64,11 @@ def serve(settings: Settings) -> int:
     with listen(settings) as listener:
         loaded = load_champion(settings)
         log.info(
-            "serving model %s with statistics as of %s on http://%s:%d",
+            "serving model %s with statistics as of %s on http://%s:%d%s",
             loaded.model_version,
             loaded.snapshot.as_of,
             *listener.getsockname()[:2],
+            " from the copy verified last on this disk" if loaded.from_disk else "",
         )
         return run(settings, loaded, listener)
 
@@ -124,6 +128,7 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
     # What is loaded now stays for good: without this a full collection walks through all of it, again and again.
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     server.run(sockets=[listener])
     server.lane.judge.close()  # also where the application had no time to end in order
     return 0 if server.started else 1
@@ -131,7 +136,8 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
 
 def make_server(settings: Settings, loaded: Loaded) -> DrainingServer:
     """Return a server for a loaded pair, with the short way for payments."""
-    app = create_app(settings, lambda _: loaded, _open_decision_log(settings))
+    upkeep = Upkeep(settings, busy=lambda: len(lane.queue) > 0)
+    app = create_app(settings, lambda _: loaded, _open_decision_log(settings), upkeep=upkeep)
     lane = Lane(app.state.judge, longest_wait=settings.longest_wait_ms / 1000)
     protocol = partial(
         LaneProtocol,

@@ -4,67 +4,61 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.decision import DECISIONS
-from model.statistics import ENTITIES, HOUR
-from service.scorer import Loaded
+from model.statistics import ENTITIES
+from service.freshness import Freshness
+from service.pauses import GcPauses
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds
 ROUTES = frozenset({"/predict", "/predict/batch", "/health", "/ready", "/version", "/metrics"})
 
 
 class Telemetry:
-    """The metrics of one application; each application has its own registry."""
+    """The metrics of one application; each application has its own registry.
+
+    Attributes
+    ----------
+    registry
+        Where other parts register theirs.
+    freshness
+        Those of the loaded pair.
+    pauses
+        Those of the garbage collector, which somebody must switch on.
+    """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
         self.requests = Counter(
-            "fraud_requests", "Requests answered, by route and status.", ("route", "status"), registry=self._registry
+            "fraud_requests", "Requests answered, by route and status.", ("route", "status"), registry=self.registry
         )
         self.latency = Histogram(
             "fraud_request_seconds",
             "From the first byte of a request to the last of its answer.",
             ("route",),
             buckets=LATENCY_BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
-        self.decisions = Counter("fraud_decisions", "Decisions given.", ("decision",), registry=self._registry)
+        self.decisions = Counter("fraud_decisions", "Decisions given.", ("decision",), registry=self.registry)
         self.unknown = Counter(
-            "fraud_unknown", "Transactions of an unknown customer or terminal.", ("entity",), registry=self._registry
+            "fraud_unknown", "Transactions of an unknown customer or terminal.", ("entity",), registry=self.registry
         )
         self.abandoned = Counter(
-            "fraud_abandoned", "Payments not judged because the client had gone.", registry=self._registry
+            "fraud_abandoned", "Payments not judged because the client had gone.", registry=self.registry
         )
         self._bound: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._decided = {decision: self.decisions.labels(decision) for decision in DECISIONS}
         self._unknown_customer, self._unknown_terminal = (self.unknown.labels(name) for name in ENTITIES)
-        self._model = Gauge(
-            "fraud_loaded_info", "The loaded pair; always 1.", ("model", "statistics"), registry=self._registry
-        )
-        self._explainer = Gauge(
-            "fraud_explainer_info",
-            "What computes the SHAP values: native, or many times slower pred_contrib; always 1.",
-            ("engine",),
-            registry=self._registry,
-        )
-        self._as_of = Gauge(
-            "fraud_statistics_as_of_timestamp_seconds", "The hour the statistics are as of.", registry=self._registry
-        )
-
-    def show_loaded(self, loaded: Loaded) -> None:
-        """Say which pair answers from now on."""
-        self._model.clear()
-        self._model.labels(loaded.model_version, loaded.statistics_version).set(1)
-        self._explainer.clear()
-        self._explainer.labels(loaded.bundle.explainer.engine).set(1)
-        self._as_of.set(loaded.snapshot.as_of_hour * HOUR)
+        self.freshness = Freshness(self.registry)
+        self.pauses = GcPauses()
+        self.registry.register(self.pauses)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count and time one answered request."""
@@ -84,7 +78,7 @@ class Telemetry:
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
 class MeasureRequests:

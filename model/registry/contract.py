@@ -1,8 +1,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 MODEL_NAME = "fraud-model"
 STATISTICS_NAME = "fraud-statistics"
@@ -43,6 +45,61 @@ class ArtifactError(RegistryError):
     """Say that the files of a version could not be copied, completely and safely."""
 
 
+class RefusedError(RegistryError):
+    """Say why a change was refused; nothing was changed."""
+
+
+class AliasMovedError(RegistryError):
+    """Say that an alias points elsewhere than the caller believed; nothing was changed.
+
+    Parameters
+    ----------
+    expected, current
+        The version that the caller believed, and the one that the alias names now; None for no alias.
+    """
+
+    def __init__(self, name: str, alias: str, *, expected: str | None, current: str | None) -> None:
+        self.name = name
+        self.alias = alias
+        self.expected = expected
+        self.current = current
+        super().__init__(
+            f"the alias '{alias}' of '{name}' names {_said(current)} now, not {_said(expected)}: "
+            "another job moved it meanwhile; nothing was changed"
+        )
+
+
+class LockedError(RegistryError):
+    """Say who holds a lock, since when, and when it frees itself if its holder died; times are in UTC."""
+
+    def __init__(self, name: str, *, owner: str, since: datetime, until: datetime) -> None:
+        self.name = name
+        self.owner = owner
+        self.since = since
+        self.until = until
+        super().__init__(
+            f"the lock '{name}' is held by {owner} since {since:%Y-%m-%d %H:%M:%S} UTC; "
+            f"if that job is dead, the lock frees itself at {until:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+
+class LockLostError(RegistryError):
+    """Say that a lock ran out before the work under it ended, so that another job may hold it now."""
+
+
+class Anything(Enum):
+    """The type of `ANY`."""
+
+    ANY = "any"
+
+
+ANY: Final = Anything.ANY
+"""As an expected version: wherever the alias points."""
+
+Expected = str | Literal[Anything.ANY] | None
+"""Where a caller believes an alias to point: a version, None for no alias yet, or `ANY`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One registered version, and where its files lie."""
@@ -81,6 +138,10 @@ class RegistryReader(Protocol):
         RegistryUnavailableError
             The registry cannot be reached, or its answer is broken.
         """
+
+
+def _said(version: str | None) -> str:
+    return "no version" if version is None else f"version {version}"
 
 
 def redact(text: str) -> str:

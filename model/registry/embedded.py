@@ -66,8 +66,8 @@ class EmbeddedReader:
     """Read a registry that lives in a SQLite file and a local folder, without a server."""
 
     def __init__(self, uri: str, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        embedded_path(uri)  # a bad address is known now, not at the first question
         self._uri = uri
-        self._path = embedded_path(uri)
         self._limits = limits
 
     def resolve(self, name: str, alias: str) -> Version:
@@ -82,12 +82,9 @@ class EmbeddedReader:
         client = self._client()
         with translated(self._uri):
             address = str(client.get_model_version_download_uri(version.name, version.version))
-        download(_LocalFolder(_local_path(address)), folder, what=str(version), limits=self._limits)
+        download(_LocalFolder(local_path(address)), folder, what=str(version), limits=self._limits)
 
     def _client(self) -> "MlflowClient":
-        if not self._path.exists():
-            # Asking must not create an empty registry.
-            raise RegistryUnavailableError(f"there is no registry at {self._path} yet: run `antifraud train` first")
         return connect(self._uri, create=False)
 
 
@@ -117,8 +114,11 @@ def connect(uri: str, *, create: bool) -> "MlflowClient":
     RegistryError
         MLflow is not installed here.
     RegistryUnavailableError
-        The SQLite file cannot be opened.
+        The SQLite file cannot be opened, or is not there and not to be created.
     """
+    if uri.startswith(_SQLITE) and not create and not (path := embedded_path(uri)).exists():
+        # Asking must not create an empty registry.
+        raise RegistryUnavailableError(f"there is no registry at {path} yet: run `antifraud train` first")
     with translated(uri):
         client_type = _load_mlflow()
         if uri.startswith(_SQLITE):
@@ -230,7 +230,14 @@ def _create(path: Path, client_type: "type[MlflowClient]") -> None:
     shutil.rmtree(folder)
 
 
-def _local_path(address: str) -> Path:
+def local_path(address: str) -> Path:
+    """Return the folder that a local address means.
+
+    Raises
+    ------
+    ArtifactError
+        The address is not a local one.
+    """
     parts = urlsplit(address)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))

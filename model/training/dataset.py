@@ -21,13 +21,14 @@ from model.statistics import (
     Floats,
     Integers,
     Snapshot,
-    point_in_time_sql,
     snapshot_sql,
 )
+from model.training.lookup import create_sums
 from model.training.sampling import chosen_sql
 from model.transaction import Transactions
 
 ROWS_PER_BATCH = 2_000_000  # some 0.6 kB each while the statistics of a batch are looked up
+FEW = 0.3  # share of transactions below which looking up each by itself takes less time than going through all tiles
 ROWS_PER_CHUNK = 250_000  # some 1 kB each while features are made
 
 STRAY_SHARE = 0.001  # of all transactions
@@ -171,16 +172,19 @@ def read_batches(
     )
     # Older and later tiles can be in no window of these rows.
     needed = f"hour >= {start // HOUR - age - WINDOWS[LONGEST_WINDOW]} AND hour < {end_hour(end)}"
-    batches = max(1, -(-_count(connection, asked) // rows_per_batch))
     try:
-        _create_sums(connection, "terminal", asked=f"({asked}) AS asked", tiles=needed)
+        if share < 1:
+            connection.execute(f"CREATE OR REPLACE TABLE chosen AS {asked}")
+            asked = "SELECT * FROM chosen WHERE TRUE"
+        batches = max(1, -(-_count(connection, asked) // rows_per_batch))
+        create_sums(connection, "terminal", asked=f"({asked}) AS asked", tiles=needed)
         for batch in range(batches):
-            chosen = f"AND ABS(customer_key % {batches}) = {batch}"
-            connection.execute(f"CREATE OR REPLACE TABLE asked AS {asked} {chosen}")
-            _create_sums(connection, "customer", asked="asked", tiles=f"{needed} AND ABS(key % {batches}) = {batch}")
+            connection.execute(f"CREATE OR REPLACE TABLE asked AS {asked} AND ABS(customer_key % {batches}) = {batch}")
+            tiles = f"{needed} AND ABS(key % {batches}) = {batch}"
+            create_sums(connection, "customer", asked="asked", tiles=tiles, are_few=share < FEW)
             yield _dataset(connection.execute(_JOIN).fetchnumpy(), honest_weight=1 / share)
     finally:
-        for table in ("asked", *(f"{entity}_sums" for entity in ENTITIES)):
+        for table in ("chosen", "asked", *(f"{entity}_sums" for entity in ENTITIES)):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
 
 
@@ -188,14 +192,6 @@ def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     row = connection.execute(f"SELECT COUNT(*) FROM ({query}) AS counted").fetchone()
     assert row is not None  # noqa: S101  an aggregate always has one row
     return int(row[0])
-
-
-def _create_sums(connection: duckdb.DuckDBPyConnection, entity: str, *, asked: str, tiles: str) -> None:
-    query = point_in_time_sql(
-        tiles=f"(SELECT * FROM {entity}_tiles WHERE {tiles}) AS tiles",
-        points=f"(SELECT DISTINCT {entity}_key AS key, as_of_hour AS hour FROM {asked}) AS points",
-    )
-    connection.execute(f"CREATE OR REPLACE TABLE {entity}_sums AS {query}")
 
 
 # Rows that are equal in all that the order looks at are equal in all that is read: the order is the same every time.

@@ -1,7 +1,7 @@
 """Every figure of a tested period, for cut-offs that were chosen before it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 from model.decision import CutOffs
+from model.settings import MONTHLY_LOSS_LIMIT
 from model.training.evaluation import FPR_REQUIRED, STRICT_FPR, AtCutOff, Evaluation, Week
 
 CALIBRATION_BINS: Final = 10
@@ -38,14 +39,24 @@ class _Rows:
     score: Floats
     amount: Floats
     day: NDArray[np.int64]
+    weight: Floats
+    days: int
 
     @property
-    def days(self) -> int:
-        return int(np.ptp(self.day)) + 1
+    def unequal(self) -> Floats | None:
+        """The weights for scikit-learn, which takes another way, to the same figures, where there are none."""
+        return None if (self.weight == 1).all() else self.weight
 
 
 def evaluate(
-    *, label: ArrayLike, score: ArrayLike, amount: ArrayLike, tx_seconds: ArrayLike, cutoffs: CutOffs
+    *,
+    label: ArrayLike,
+    score: ArrayLike,
+    amount: ArrayLike,
+    tx_seconds: ArrayLike,
+    cutoffs: CutOffs,
+    weight: ArrayLike | None = None,
+    monthly_loss_limit: float = MONTHLY_LOSS_LIMIT,
 ) -> Evaluation:
     """Return every figure of one tested period, for cut-offs that were chosen on an earlier one.
 
@@ -60,6 +71,10 @@ def evaluate(
     tx_seconds : array of shape (n,)
         Time of the transaction, seconds since 1970-01-01 UTC.
     cutoffs : CutOffs
+    weight : array of shape (n,), optional
+        How many transactions each row stands for, above 0; 1 if not given.
+    monthly_loss_limit : float
+        What the fraud that passes in a month may cost, in the unit of the amounts.
 
     Raises
     ------
@@ -67,27 +82,44 @@ def evaluate(
         If there are no rows, lengths differ, or a column breaks the rule above. Without a fraud or without an honest
         transaction the figures that need one are NaN instead.
     """
-    rows = _checked_rows(label=label, score=score, amount=amount, tx_seconds=tx_seconds)
+    rows = _checked_rows(label=label, score=score, amount=amount, tx_seconds=tx_seconds, weight=weight)
+    unequal = rows.unequal
     return Evaluation(
         first_day=_as_date(rows.day.min()),
         last_day=_as_date(rows.day.max()),
         days=rows.days,
-        rows=rows.fraud.size,
-        frauds=int(rows.fraud.sum()),
-        fraud_share=float(rows.fraud.mean()),
-        roc_auc=_roc_auc(rows.fraud, rows.score),
-        average_precision=_average_precision(rows.fraud, rows.score),
-        recall_at_fpr_5pct=recall_at_fpr(rows.fraud, rows.score, FPR_REQUIRED),
-        recall_at_fpr_1pct=recall_at_fpr(rows.fraud, rows.score, STRICT_FPR),
+        rows=_count(rows.weight),
+        sampled_rows=rows.fraud.size,
+        frauds=_count(rows.weight[rows.fraud]),
+        fraud_share=_share(rows.fraud, rows.weight),
+        roc_auc=_roc_auc(rows.fraud, rows.score, unequal),
+        average_precision=_average_precision(rows.fraud, rows.score, unequal),
+        recall_at_fpr_5pct=recall_at_fpr(rows.fraud, rows.score, FPR_REQUIRED, weight=unequal),
+        recall_at_fpr_1pct=recall_at_fpr(rows.fraud, rows.score, STRICT_FPR, weight=unequal),
         review=_at_cutoff(rows, cutoffs.review),
         decline=_at_cutoff(rows, cutoffs.decline),
-        expected_calibration_error=expected_calibration_error(rows.fraud, rows.score),
-        brier_score=float(brier_score_loss(rows.fraud, rows.score, labels=[False, True])),
+        expected_calibration_error=expected_calibration_error(rows.fraud, rows.score, weight=unequal),
+        brier_score=float(brier_score_loss(rows.fraud, rows.score, sample_weight=unequal, labels=[False, True])),
+        monthly_loss_limit=monthly_loss_limit,
         weeks=tuple(_weeks(rows, cutoffs)),
     )
 
 
-def recall_at_fpr(label: ArrayLike, score: ArrayLike, fpr: float) -> float:
+def at_cutoffs(
+    cutoffs: Iterable[float],
+    *,
+    label: ArrayLike,
+    score: ArrayLike,
+    amount: ArrayLike,
+    tx_seconds: ArrayLike,
+    weight: ArrayLike | None = None,
+) -> list[AtCutOff]:
+    """Return what each of some cut-offs would have done; columns, rules and errors as of `evaluate`."""
+    rows = _checked_rows(label=label, score=score, amount=amount, tx_seconds=tx_seconds, weight=weight)
+    return [_at_cutoff(rows, cutoff) for cutoff in cutoffs]
+
+
+def recall_at_fpr(label: ArrayLike, score: ArrayLike, fpr: float, *, weight: ArrayLike | None = None) -> float:
     """Return the recall of the best cut-off whose false positive rate is at most `fpr`.
 
     Equal scores stand or fall together; no point between two reachable ones is interpolated.
@@ -98,6 +130,8 @@ def recall_at_fpr(label: ArrayLike, score: ArrayLike, fpr: float) -> float:
         1 for fraud and 0 for honest; any finite number that grows with suspicion.
     fpr : float
         Largest false positive rate, 0 to 1.
+    weight : array of shape (n,), optional
+        How many transactions each row stands for.
 
     Returns
     -------
@@ -110,30 +144,49 @@ def recall_at_fpr(label: ArrayLike, score: ArrayLike, fpr: float) -> float:
     _require_same_length(label=fraud, score=ranked)
     if _one_sided(fraud):
         return math.nan
-    reached_fpr, recall, _ = roc_curve(fraud, ranked, drop_intermediate=False)
+    weights = None if weight is None else _checked_weights(weight, fraud.size)
+    reached_fpr, recall, _ = roc_curve(fraud, ranked, sample_weight=weights, drop_intermediate=False)
     return float(recall[reached_fpr <= fpr].max())
 
 
-def expected_calibration_error(label: ArrayLike, score: ArrayLike) -> float:
+def expected_calibration_error(label: ArrayLike, score: ArrayLike, *, weight: ArrayLike | None = None) -> float:
     """Return the mean distance of score and fraud share over ten quantile bins, weighted by rows, 0 to 1.
 
-    Equal scores share a bin, so there can be fewer bins than ten (Naeini, Cooper, Hauskrecht, AAAI 2015).
+    Equal scores share a bin, so there can be fewer bins than ten (Naeini, Cooper, Hauskrecht, AAAI 2015). With a
+    weight, every bin holds about a tenth of the weight.
     """
     fraud, probability = _checked_labels(label), _checked_scores(score)
     _require_same_length(label=fraud, score=probability)
-    inner_edges = np.quantile(probability, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1])
+    shares = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+    if weight is None:
+        weights, inner_edges = np.ones(fraud.size), np.quantile(probability, shares)
+    else:
+        weights = _checked_weights(weight, fraud.size)
+        inner_edges = np.quantile(probability, shares, weights=weights, method="inverted_cdf")
     bin_of_row = np.searchsorted(inner_edges, probability, side="left")
-    surplus = np.bincount(bin_of_row, weights=probability - fraud)
-    return float(np.abs(surplus).sum() / fraud.size)
+    surplus = np.bincount(bin_of_row, weights=weights * (probability - fraud))
+    return float(np.abs(surplus).sum() / weights.sum())
 
 
-def _checked_rows(*, label: ArrayLike, score: ArrayLike, amount: ArrayLike, tx_seconds: ArrayLike) -> _Rows:
+def _checked_rows(
+    *, label: ArrayLike, score: ArrayLike, amount: ArrayLike, tx_seconds: ArrayLike, weight: ArrayLike | None
+) -> _Rows:
     money = _checked_column("amount", amount)
     if (money < 0).any():
         raise EvaluationError("amount must not be negative")
-    rows = _Rows(_checked_labels(label), _checked_scores(score), money, _checked_days(tx_seconds))
-    _require_same_length(label=rows.fraud, score=rows.score, amount=rows.amount, tx_seconds=rows.day)
-    return rows
+    fraud, probability, day = _checked_labels(label), _checked_scores(score), _checked_days(tx_seconds)
+    _require_same_length(label=fraud, score=probability, amount=money, tx_seconds=day)
+    weights = np.ones(fraud.size) if weight is None else _checked_weights(weight, fraud.size)
+    return _Rows(fraud, probability, money, day, weights, days=int(np.ptp(day)) + 1)
+
+
+def _checked_weights(weight: ArrayLike, rows: int) -> Floats:
+    column = _checked_column("weight", weight)
+    if not (column > 0).all():
+        raise EvaluationError("weight must be above 0 in every row")
+    if column.size != rows:
+        raise EvaluationError(f"all columns must have the same number of rows: label has {rows}, weight {column.size}")
+    return column
 
 
 def _checked_column(name: str, values: ArrayLike) -> Floats:
@@ -179,35 +232,41 @@ def _one_sided(fraud: Mask) -> bool:
     return bool(fraud.all() or not fraud.any())
 
 
-def _roc_auc(fraud: Mask, score: Floats) -> float:
-    return math.nan if _one_sided(fraud) else float(roc_auc_score(fraud, score))
+def _roc_auc(fraud: Mask, score: Floats, weight: Floats | None) -> float:
+    return math.nan if _one_sided(fraud) else float(roc_auc_score(fraud, score, sample_weight=weight))
 
 
-def _average_precision(fraud: Mask, score: Floats) -> float:
-    return math.nan if _one_sided(fraud) else float(average_precision_score(fraud, score))
+def _average_precision(fraud: Mask, score: Floats, weight: Floats | None) -> float:
+    return math.nan if _one_sided(fraud) else float(average_precision_score(fraud, score, sample_weight=weight))
 
 
 def _at_cutoff(rows: _Rows, cutoff: float) -> AtCutOff:
     flagged = rows.score >= cutoff
     found, missed = rows.fraud & flagged, rows.fraud & ~flagged
     false_alarm = flagged & ~rows.fraud
-    months = rows.days / DAYS_PER_MONTH
+    weight, money, months = rows.weight, rows.amount * rows.weight, rows.days / DAYS_PER_MONTH
+    stopped, frauds = weight[flagged].sum(), weight[rows.fraud].sum()
     return AtCutOff(
         cut_off=cutoff,
-        recall=_share(found, rows.fraud),
-        false_positive_rate=_share(false_alarm, ~rows.fraud),
-        precision=_share(found, flagged),
-        f1=2 * float(found.sum()) / float(flagged.sum() + rows.fraud.sum()) if rows.fraud.any() else math.nan,
-        frauds_passed_per_100_transactions=100 * float(missed.mean()),
-        flagged_per_day=float(flagged.sum()) / rows.days,
-        money_passed_per_month=float(rows.amount[missed].sum()) / months,
-        money_falsely_stopped_per_month=float(rows.amount[false_alarm].sum()) / months,
+        recall=_share(found, weight, of=rows.fraud),
+        false_positive_rate=_share(false_alarm, weight, of=~rows.fraud),
+        precision=_share(found, weight, of=flagged),
+        f1=2 * float(weight[found].sum()) / float(stopped + frauds) if rows.fraud.any() else math.nan,
+        frauds_passed_per_100_transactions=100 * _share(missed, weight),
+        flagged_per_day=float(stopped) / rows.days,
+        money_passed_per_month=float(money[missed].sum()) / months,
+        money_falsely_stopped_per_month=float(money[false_alarm].sum()) / months,
     )
 
 
-def _share(part: Mask, whole: Mask) -> float:
-    """Return the size of `part`, a subset, over the size of `whole`; NaN for a share of nothing."""
-    return float(part.sum() / whole.sum()) if whole.any() else math.nan
+def _count(weight: Floats) -> int:
+    return round(float(weight.sum()))
+
+
+def _share(part: Mask, weight: Floats, *, of: Mask | None = None) -> float:
+    """Return the weight of `part`, a subset, over that of the rows `of`, or of all; NaN for a share of nothing."""
+    whole = weight if of is None else weight[of]
+    return float(weight[part].sum() / whole.sum()) if whole.size else math.nan
 
 
 def _weeks(rows: _Rows, cutoffs: CutOffs) -> Iterator[Week]:
@@ -216,20 +275,21 @@ def _weeks(rows: _Rows, cutoffs: CutOffs) -> Iterator[Week]:
     for number in np.unique(week_of_row):
         start = first + int(number) * DAYS_PER_WEEK
         chosen = week_of_row == number
-        yield _week(rows.fraud[chosen], rows.score[chosen], cutoffs, start, min(start + DAYS_PER_WEEK - 1, last))
+        parts = rows.fraud[chosen], rows.score[chosen], rows.weight[chosen]
+        yield _week(*parts, cutoffs=cutoffs, first=start, last=min(start + DAYS_PER_WEEK - 1, last))
 
 
-def _week(fraud: Mask, score: Floats, cutoffs: CutOffs, first: int, last: int) -> Week:
+def _week(fraud: Mask, score: Floats, weight: Floats, *, cutoffs: CutOffs, first: int, last: int) -> Week:
     flagged, declined = score >= cutoffs.review, score >= cutoffs.decline
     return Week(
         first_day=_as_date(first),
         last_day=_as_date(last),
-        rows=fraud.size,
-        frauds=int(fraud.sum()),
-        review_recall=_share(fraud & flagged, fraud),
-        review_false_positive_rate=_share(~fraud & flagged, ~fraud),
-        decline_recall=_share(fraud & declined, fraud),
-        decline_false_positive_rate=_share(~fraud & declined, ~fraud),
+        rows=_count(weight),
+        frauds=_count(weight[fraud]),
+        review_recall=_share(fraud & flagged, weight, of=fraud),
+        review_false_positive_rate=_share(~fraud & flagged, weight, of=~fraud),
+        decline_recall=_share(fraud & declined, weight, of=fraud),
+        decline_false_positive_rate=_share(~fraud & declined, weight, of=~fraud),
     )
 
 

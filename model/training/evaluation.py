@@ -8,6 +8,7 @@ from typing import Any, Final
 RECALL_REQUIRED: Final = 0.95  # requirement: detection, at least this share of frauds found ...
 FPR_REQUIRED: Final = 0.05  # ... while at most this share of honest transactions is flagged
 STRICT_FPR: Final = 0.01  # the share that may be declined outright; a fixed figure to compare models by
+FRAUDS_PASSED_PER_100_ALLOWED: Final = 2.0  # requirement: of a hundred transactions at most two are fraud that passes
 
 # A flagged payment is looked at before it passes, so the losses of the whole system are those of the review cut-off.
 _HEADLINE: Final = (
@@ -56,12 +57,16 @@ class Evaluation:
 
     `recall_at_fpr_*` use the best cut-off in hindsight (quality of the ranking); `review` and `decline` use the
     cut-offs chosen beforehand (what the bank would have seen). Shares are 0 to 1; a share of nothing is NaN.
+
+    `rows` and `frauds` are transactions as they happened. Where only a sample of them, `sampled_rows`, was scored, both
+    and all figures are weighted: estimates of what all transactions would have given.
     """
 
     first_day: date
     last_day: date
     days: int
     rows: int
+    sampled_rows: int
     frauds: int
     fraud_share: float
     roc_auc: float
@@ -72,7 +77,23 @@ class Evaluation:
     decline: AtCutOff
     expected_calibration_error: float
     brier_score: float
+    monthly_loss_limit: float
     weeks: tuple[Week, ...]
+
+    @property
+    def is_sampled(self) -> bool:
+        """Say whether the figures are estimates from a sample."""
+        return self.sampled_rows < self.rows
+
+    @property
+    def losses_within_limit(self) -> bool:
+        """Say whether the fraud that the review cut-off lets pass in a month costs no more than the limit."""
+        return self.review.money_passed_per_month <= self.monthly_loss_limit
+
+    @property
+    def two_per_hundred_kept(self) -> bool:
+        """Say whether at most two of a hundred transactions are fraud that the review cut-off lets pass."""
+        return self.review.frauds_passed_per_100_transactions <= FRAUDS_PASSED_PER_100_ALLOWED
 
     @property
     def ranking_meets_requirement(self) -> bool | None:
@@ -96,11 +117,15 @@ class Evaluation:
             **{name: _json_value(value) for name, value in self._figures().items()},
             "ranking_meets_requirement": self.ranking_meets_requirement,
             "review_meets_requirement": self.review_meets_requirement,
+            "monthly_loss_limit": self.monthly_loss_limit,
+            "losses_within_limit": self.losses_within_limit,
+            "two_per_hundred_kept": self.two_per_hundred_kept,
+            "sampled": self.is_sampled,
             "weeks": [{name: _json_value(value) for name, value in asdict(week).items()} for week in self.weeks],
         }
 
     def _figures(self) -> dict[str, float]:
-        apart = {"first_day", "last_day", "review", "decline", "weeks"}
+        apart = {"first_day", "last_day", "review", "decline", "weeks", "monthly_loss_limit"}
         whole = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in apart}
         headline = {name: getattr(self.review, name) for name in _HEADLINE}
         return whole | headline | _prefixed("review", self.review) | _prefixed("decline", self.decline)

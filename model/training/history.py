@@ -18,7 +18,16 @@ import pyarrow.types as pat
 from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, history_sql, is_text, quoted, sample_sql
 from model.transaction import REPORT_COLUMN
 
-__all__ = ["HistoryError", "HistoryFile", "connect", "find_unreadable", "history_sql", "open_history"]
+__all__ = [
+    "HistoryError",
+    "HistoryFile",
+    "check_files",
+    "connect",
+    "find_files",
+    "find_unreadable",
+    "history_sql",
+    "open_history",
+]
 
 SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv.gz"}
 _MOMENT = "a date with a time, ISO 8601 such as 2026-01-31T13:45:00Z"
@@ -53,12 +62,29 @@ def open_history(address: str | Path) -> list[HistoryFile]:
         If there is no such file, no CSV or Parquet file in the folder, or a file lacks a column or holds another type
         than expected; it names the file, the column and what was expected. Of the rows, only a sample is read.
     """
-    files = [_checked(path, kind) for path, kind in _find(Path(address))]
-    _check_text(files)
+    return check_files(find_files(address))
+
+
+def check_files(
+    found: Sequence[tuple[Path, str]], *, required: Sequence[str] = REQUIRED, among_others: bool = False
+) -> list[HistoryFile]:
+    """Check the columns of some files, as `find_files` found them; errors as of `open_history`.
+
+    Parameters
+    ----------
+    required
+        The columns that each must have.
+    among_others
+        Whether they join files that were found readable before: a few odd values alone are then no wrong column.
+    """
+    files = [_checked(path, kind, required) for path, kind in found]
+    _check_text(files, among_others=among_others)
     return files
 
 
-def _find(path: Path) -> list[tuple[Path, str]]:
+def find_files(address: str | Path) -> list[tuple[Path, str]]:
+    """Return the files of a history and their formats; a `HistoryError` says if there are none."""
+    path = Path(address)
     if not path.exists():
         raise HistoryError(f"history {path}: there is no such file or folder")
     candidates = [file for file in sorted(path.rglob("*")) if _is_public(file, path)] if path.is_dir() else [path]
@@ -76,14 +102,14 @@ def _kind(path: Path) -> Iterator[str]:
     yield from (kind for suffix, kind in SUFFIXES.items() if path.name.lower().endswith(suffix))
 
 
-def _checked(path: Path, kind: str) -> HistoryFile:
+def _checked(path: Path, kind: str, required: Sequence[str]) -> HistoryFile:
     try:
         columns = _parquet_columns(path) if kind == "parquet" else _csv_columns(path, kind)
     except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}" if str(error) else type(error).__name__
         raise HistoryError(f"history {path}: not a readable {kind} file ({reason})") from error
     names = Counter(name for name, _ in columns)
-    for name in REQUIRED:
+    for name in required:
         if name not in names:
             raise HistoryError(f"history {path}: column {name} is missing; expected {EXPECTED[name]}")
     for name, found in columns:
@@ -129,13 +155,15 @@ def _fits(name: str, kind: pa.DataType) -> bool:
     return bool(is_number or (name == "tx_fraud" and pat.is_boolean(kind)))
 
 
-def _check_text(files: Sequence[HistoryFile]) -> None:
+def _check_text(files: Sequence[HistoryFile], *, among_others: bool) -> None:
     """Raise where a column of text holds no value that can be read; single ones that cannot are left to cleaning."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         samples = [(file, _sample(connection, file)) for file in files]
     for name in (*REQUIRED, *OPTIONAL):
-        none_readable = not any(name in file.columns and sample.get(name, _FINE)[1] for file, sample in samples)
+        none_readable = not among_others and not any(
+            name in file.columns and sample.get(name, _FINE)[1] for file, sample in samples
+        )
         for file, sample in samples:
             filled, readable = sample.get(name, _FINE)
             if filled and not readable and (filled >= _ENOUGH or none_readable):

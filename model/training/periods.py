@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.settings import Settings
-from model.statistics import HOUR, Snapshot
+from model.statistics import HOUR, Integers, Snapshot
 from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
+from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.history import connect
 from model.training.prepare import CleaningReport, prepare
 from model.training.progress import Stages
+from model.training.sampling import Sampling, sampling_of
 from model.training.split import Period, SplitError, TimeSplit, split_time
 from model.transaction import IdHasher
 
@@ -18,6 +20,8 @@ class Periods:
     """The three periods of a cleaned history as rows, and the statistics at its end."""
 
     cleaning: CleaningReport
+    fingerprint: DataFingerprint
+    sampling: Sampling
     split: TimeSplit
     train: Dataset
     calibration: Dataset
@@ -42,13 +46,21 @@ def read_periods(
     stages.begin("opening the history")
     with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
         cleaning = prepare(connection, address, hasher=hasher, label_delay_seconds=label_delay, progress=stages.step)
+        made_from = fingerprint(connection)
         start, end = time_range(connection)
         split = split_time(start, end, label_delay=label_delay)
+        whole = {"start": split.train.start, "end": split.test.end}
+        sampling = sampling_of(connection, **whole, max_rows=settings.max_training_rows)
         stages.begin("looking up statistics")
-        rows = read_dataset(connection, start=split.train.start, end=split.test.end, statistics_age_hours=age_hours)
+        rows = read_dataset(connection, **whole, statistics_age_hours=age_hours, share=sampling.share)
         snapshot = read_snapshot(connection, as_of_hour=end_hour(end))
     train, calibration, test = (_rows_of(rows, name, period) for name, period in split.named())
-    return Periods(cleaning, split, train, calibration, test, snapshot)
+    return Periods(cleaning, made_from, sampling, split, train, calibration, test, snapshot)
+
+
+def known_label(rows: Dataset, *, by: int) -> Integers:
+    """Return the labels as they were known at a full hour: a fraud not reported by then counts as honest."""
+    return rows.label * (rows.report_hour * HOUR < by)
 
 
 def _rows_of(rows: Dataset, name: str, period: Period) -> Dataset:

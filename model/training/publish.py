@@ -7,12 +7,24 @@ from typing import Any
 
 from model.bundle import GoldenCase, write_bundle, write_snapshot
 from model.decision import CutOffs
+from model.drift import Reference
 from model.features import schema_fingerprint
-from model.registry import CHAMPION, CURRENT, MODEL_NAME, STATISTICS_NAME, Publisher, RunHandle, Version
+from model.registry import (
+    CHAMPION,
+    CURRENT,
+    MODEL_NAME,
+    STATISTICS_NAME,
+    Publisher,
+    RunHandle,
+    Version,
+    default_who,
+)
 from model.statistics import Snapshot
 from model.training.fit import TrainingError
 
 EXPERIMENT = "antifraud"
+_DIGESTED = ("data", "sampling")  # facts whose parts are settings of the run
+_KIND = ("id_key_fingerprint", "feature_schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,8 @@ class Candidate:
     ----------
     booster_text
         LightGBM's native text; its raw score is the calibrated log-odds.
+    reference
+        What payments and scores looked like, for drift to be measured against.
     metrics
         Figures of the test, for the registry.
     facts
@@ -32,6 +46,7 @@ class Candidate:
     booster_text: str
     cutoffs: CutOffs
     golden: list[GoldenCase]
+    reference: Reference
     snapshot: Snapshot
     metrics: dict[str, float]
     facts: dict[str, Any]
@@ -89,23 +104,55 @@ def publish(
     appoint
         See `may_appoint`, which is asked again: the champion may be another by now.
     """
+    told = appoint
     appoint = may_appoint(publisher, id_key_fingerprint=id_key_fingerprint, appoint=appoint)
+    with publisher.run(EXPERIMENT, "train", {"as_of": candidate.snapshot.as_of}) as run:
+        model, statistics = register(
+            candidate, report, publisher, run=run, folder=folder, id_key_fingerprint=id_key_fingerprint
+        )
+    who, why = f"antifraud train, {default_who()}", "told to" if told else "there was no champion yet"
+    if appoint:
+        publisher.move_pair(model.version, statistics.version, who=who, why=why)
+    elif not is_fresher(publisher.find_alias(STATISTICS_NAME, CURRENT), statistics):
+        publisher.move_alias(STATISTICS_NAME, CURRENT, statistics.version, who=who, why="trained, not appointed")
+    return Published(model, statistics, appoint)
+
+
+def is_fresher(present: Version | None, new: Version) -> bool:
+    """Return whether statistics that are in use are of a later hour than new ones of the same kind."""
+    if present is None or not same_kind(present, new):
+        return False
+    return present.tags.get("as_of", "") > new.tags["as_of"]
+
+
+def same_kind(one: Version, other: Version) -> bool:
+    """Return whether two versions, each a model or statistics, have the same id key and features."""
+    return all(one.tags.get(tag) == other.tags.get(tag) for tag in _KIND)
+
+
+def register(
+    candidate: Candidate, report: Path, publisher: Publisher, *, run: RunHandle, folder: Path, id_key_fingerprint: str
+) -> tuple[Version, Version]:
+    """Register model and statistics in an open run, with all that explains them; no alias moves.
+
+    Parameters
+    ----------
+    report
+        Folder whose files are kept with the run.
+    folder
+        Where both are written before they are uploaded; the model stays there under `MODEL_NAME`.
+    """
     digests = _write_bundles(candidate, folder, id_key_fingerprint=id_key_fingerprint)
     as_of = {"as_of": candidate.snapshot.as_of}
     identity = {"id_key_fingerprint": id_key_fingerprint, "feature_schema": schema_fingerprint()}
-    with publisher.run(EXPERIMENT, "train", as_of) as run:
-        _log(run, candidate, report)
-        versions = [
-            publisher.publish(
-                name, folder / name, run_id=run.run_id, tags=identity | tags | {"manifest_sha256": digests[name]}
-            )
-            for name, tags in ((MODEL_NAME, {}), (STATISTICS_NAME, as_of))
-        ]
-    model, statistics = versions
-    if appoint:
-        publisher.set_alias(MODEL_NAME, CHAMPION, model.version)
-    publisher.set_alias(STATISTICS_NAME, CURRENT, statistics.version)
-    return Published(model, statistics, appoint)
+    _log(run, candidate, report)
+    model, statistics = (
+        publisher.publish(
+            name, folder / name, run_id=run.run_id, tags=identity | tags | {"manifest_sha256": digests[name]}
+        )
+        for name, tags in ((MODEL_NAME, {}), (STATISTICS_NAME, as_of))
+    )
+    return model, statistics
 
 
 def _write_bundles(candidate: Candidate, folder: Path, *, id_key_fingerprint: str) -> Mapping[str, str]:
@@ -117,6 +164,7 @@ def _write_bundles(candidate: Candidate, folder: Path, *, id_key_fingerprint: st
         golden=candidate.golden,
         id_key_fingerprint=id_key_fingerprint,
         facts=candidate.facts,
+        reference=candidate.reference,
     )
     statistics_digest = write_snapshot(
         folder / STATISTICS_NAME, candidate.snapshot, id_key_fingerprint=id_key_fingerprint, facts={}
@@ -126,6 +174,9 @@ def _write_bundles(candidate: Candidate, folder: Path, *, id_key_fingerprint: st
 
 def _log(run: RunHandle, candidate: Candidate, report: Path) -> None:
     run.log_metrics(candidate.metrics)
+    for name, value in candidate.facts.items():
+        nested = name in _DIGESTED and isinstance(value, dict)
+        run.log_params({f"{name}_{part}": one for part, one in value.items()} if nested else {})
     run.log_params({name: value for name, value in candidate.facts.items() if not isinstance(value, dict)})
     run.log_params(asdict(candidate.cutoffs))
     for path in sorted(report.iterdir()):

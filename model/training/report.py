@@ -4,7 +4,16 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 
-from model.training.evaluation import FPR_REQUIRED, RECALL_REQUIRED, STRICT_FPR, Evaluation, Week
+from model.training.evaluation import (
+    FPR_REQUIRED,
+    FRAUDS_PASSED_PER_100_ALLOWED,
+    RECALL_REQUIRED,
+    STRICT_FPR,
+    Evaluation,
+    Week,
+)
+
+_WORD = {True: "MET", False: "NOT MET", None: "n/a"}
 
 
 def render(evaluation: Evaluation, *, label_delay: timedelta, statistics_age: timedelta) -> str:
@@ -19,6 +28,7 @@ def render(evaluation: Evaluation, *, label_delay: timedelta, statistics_age: ti
     sections = (
         _render_period(evaluation, label_delay, statistics_age),
         _render_requirement(evaluation),
+        _render_money(evaluation),
         _render_cutoffs(evaluation),
         _render_ranking(evaluation),
         _render_weeks(evaluation),
@@ -31,9 +41,17 @@ def _render_period(evaluation: Evaluation, label_delay: timedelta, statistics_ag
     return [
         f"Tested on {evaluation.first_day} to {evaluation.last_day} ({_count(evaluation.days, 'day')})",
         f"  {_count(evaluation.rows, 'transaction')}, {frauds}",
+        *_render_sample(evaluation),
         f"  label delay {_span(label_delay)}, where the history does not say when a fraud became known",
         f"  statistics age {_span(statistics_age)}",
     ]
+
+
+def _render_sample(evaluation: Evaluation) -> list[str]:
+    if not evaluation.is_sampled:
+        return []
+    looked_at = _count(evaluation.sampled_rows, "transaction")
+    return [f"  sampled, weights: {looked_at} were scored, all frauds among them; all figures are estimates"]
 
 
 def _render_requirement(evaluation: Evaluation) -> list[str]:
@@ -46,10 +64,26 @@ def _render_requirement(evaluation: Evaluation) -> list[str]:
     ]
 
 
+def _render_money(evaluation: Evaluation) -> list[str]:
+    review = evaluation.review
+    lines = (
+        (
+            evaluation.losses_within_limit,
+            f"fraud money passed a month {_amount(review.money_passed_per_month)}, limit"
+            f" {_amount(evaluation.monthly_loss_limit)}",
+        ),
+        (
+            evaluation.two_per_hundred_kept,
+            f"frauds passed per 100 transactions {_decimal(review.frauds_passed_per_100_transactions)}, at most"
+            f" {FRAUDS_PASSED_PER_100_ALLOWED:g}",
+        ),
+    )
+    return ["Losses, with the cut-off chosen beforehand", *(f"  {_WORD[met]:<8} {text}" for met, text in lines)]
+
+
 def _verdict(cutoff: str, recall: float, fpr: float | None, met: bool | None) -> str:
-    word = {True: "MET", False: "NOT MET", None: "n/a"}[met]
     reached = f"at most {_percent(FPR_REQUIRED)}" if fpr is None else _percent(fpr)
-    return f"  {word:<8} cut-off {cutoff}: recall {_percent(recall)}, false positive rate {reached}"
+    return f"  {_WORD[met]:<8} cut-off {cutoff}: recall {_percent(recall)}, false positive rate {reached}"
 
 
 def _render_cutoffs(evaluation: Evaluation) -> list[str]:

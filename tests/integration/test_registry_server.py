@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -20,15 +21,20 @@ from model.registry import (
     CURRENT,
     MODEL_NAME,
     STATISTICS_NAME,
+    AliasMovedError,
     AliasNotFoundError,
     ArtifactError,
+    LockedError,
+    MoveState,
     Publisher,
+    RefusedError,
     RegistryError,
     RegistryUnavailableError,
     Version,
     open_publisher,
     open_reader,
 )
+from tests.model.registry.others import Other, crash_between, others, race_for_an_alias, take_over_from_the_dead
 
 pytestmark = pytest.mark.integration
 
@@ -206,3 +212,95 @@ def test_credentials_in_the_address_never_show(address: str) -> None:
         open_publisher(with_secret).set_alias("no-such-model", CHAMPION, "1")
 
     assert secret not in str(not_found.value) + str(refused.value)
+
+
+# --- history, locks, deletion ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crew(address: str) -> Iterator[list[Other]]:
+    with others(address, 3) as crew:
+        yield crew
+
+
+def test_of_two_processes_that_move_an_alias_at_once_exactly_one_wins(crew: list[Other], publisher: Publisher) -> None:
+    race_for_an_alias(crew[1:], publisher, "race")
+
+
+def test_a_killed_holder_is_replaced_by_one_waiter_at_a_time(
+    crew: list[Other], publisher: Publisher, tmp_path: Path
+) -> None:
+    take_over_from_the_dead(crew, publisher, "dead", tmp_path)
+
+
+@pytest.mark.parametrize(("after_alias", "state"), [(False, MoveState.NOT_MOVED), (True, MoveState.MOVED)])
+def test_a_crash_beside_the_alias_shows_and_a_repeat_completes_the_move(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, after_alias: bool, state: MoveState
+) -> None:
+    name = f"crash-{after_alias}"
+    assert crash_between(publisher, monkeypatch, name, after_alias=after_alias)[0].state == state
+    publisher.move_alias(name, "champion", "2", who="test", why="again", expected="1")
+    assert publisher.moves(name)[0].state == MoveState.DONE
+
+
+def test_moves_rollback_and_the_reader_agree(address: str, publisher: Publisher, folder: Path) -> None:
+    name = "story"
+    for expected in (None, "1", "2"):
+        version = publish(publisher, folder, name).version
+        publisher.move_alias(name, CHAMPION, version, who="job", why="better é\n", expected=expected)
+    with pytest.raises(AliasMovedError, match="names version 3 now, not version 1"):
+        publisher.move_alias(name, CHAMPION, "2", who="job", why="late", expected="1")
+    with pytest.raises(RefusedError, match="no version 9"):
+        publisher.move_alias(name, CHAMPION, "9", who="job", why="wrong")
+    assert [publisher.rollback(name, CHAMPION, who="sre", why="w").after for _ in range(2)] == ["2", "1"]
+    assert open_reader(address).resolve(name, CHAMPION).version == "1"
+    publisher.set_alias(name, CHAMPION, "3")
+    told = [(move.before, move.after, str(move.state)) for move in publisher.moves(name)]
+    assert told == [
+        ("1", "3", "moved outside this tool"),
+        ("2", "1", "done"),
+        ("3", "2", "done"),
+        ("2", "3", "done"),
+        ("1", "2", "done"),
+        (None, "1", "done"),
+    ]
+    assert publisher.moves(name)[3].why == "better é"
+
+
+def test_a_lock_holds_against_other_machines(address: str, publisher: Publisher) -> None:
+    other = open_publisher(address).lock("job", "two")
+    with publisher.lock("job", "one"), pytest.raises(LockedError, match="held by one"), other:
+        pytest.fail("two hold the lock")
+
+
+def test_a_deleted_version_takes_its_files_along_and_no_other_ones(
+    address: str, publisher: Publisher, folder: Path, tmp_path: Path
+) -> None:
+    from mlflow.artifacts import list_artifacts
+
+    name, reader = "deleted", open_reader(address)
+    first, second = publish(publisher, folder, name), publish(publisher, folder, name)
+    publisher.move_alias(name, CHAMPION, "1", who="job", why="w")
+    with pytest.raises(RefusedError, match="the alias 'champion' names it"):
+        publisher.delete_version(name, "1")
+    publisher.move_alias(name, CHAMPION, "2", who="job", why="w")
+    with pytest.raises(RefusedError, match="less than 24 hours ago"):
+        publisher.delete_version(name, "1")
+
+    assert publisher.delete_version(name, "1", left_within=timedelta(0)).kept_files == ""
+    assert list_artifacts(artifact_uri=first.source, tracking_uri=address) == []
+    assert publisher.versions(name) == [second]
+    reader.download(reader.resolve(name, CHAMPION), tmp_path / "pod")
+    assert read_files(tmp_path / "pod") == FILES
+    with pytest.raises(RefusedError, match="no version 1"):
+        publisher.delete_version(name, "1")
+
+
+def test_pruning_leaves_the_newest_and_the_needed(publisher: Publisher, folder: Path) -> None:
+    name = "pruned"
+    for _ in range(4):
+        publish(publisher, folder, name)
+    publisher.move_alias(name, CHAMPION, "2", who="job", why="w")
+    pruned = publisher.prune(name, keep=1, younger_than=timedelta(0))
+    assert [(one.version, one.kept_files) for one in pruned] == [("1", ""), ("3", "")]
+    assert [one.version for one in publisher.versions(name)] == ["4", "2"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest.ledger import LoadResult
+from loadtest.ledger import LoadResult, Outcome
 from loadtest.open_loop import run_load_blocking
 from loadtest.service import free_port
 from model.settings import Settings
@@ -35,7 +35,7 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (
 class Instance:
     """One service process with a decision log of its own."""
 
-    def __init__(self, settings: Settings, folder: Path, **given: str) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, program: str = "antifraud serve", **given: str) -> None:
         folder.mkdir(parents=True)
         self.log = folder / "decisions"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
@@ -46,12 +46,15 @@ class Instance:
             "FRAUD_DECISION_LOG": str(self.log),
             **{f"FRAUD_{name.upper()}": value for name, value in given.items()},
         }
-        command = [sys.executable, "-m", "antifraud", "serve"]
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        command = [sys.executable, "-m", *program.split()]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=folder)
         assert self.process.stderr is not None
-        line = self.process.stderr.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert found, line + self.process.stderr.read()
+        said = ""
+        while not (found := re.search(r"serving model .* on http://127\.0\.0\.1:(\d+)", said)):
+            line = self.process.stderr.readline()
+            assert line, said
+            said += line
         self.port = int(found[1])
 
     def lines(self) -> list[int]:
@@ -133,8 +136,33 @@ def payments(start: int = 0) -> Iterator[bytes]:
         ).encode()
 
 
-def load(port: int, *, rate: float, seconds: float, start: int = 0, retry_once: bool = False) -> LoadResult:
-    result = run_load_blocking("127.0.0.1", port, rate, seconds, payments(start), timeout=20.0, retry_once=retry_once)
+def load(
+    port: int,
+    *,
+    rate: float,
+    seconds: float,
+    start: int = 0,
+    retry_once: bool = False,
+    connections: int = 64,
+    answered: list[int] | None = None,
+) -> LoadResult:
+    """Ask at a rate; the transaction ids of whole answers go into `answered`."""
+
+    def note(outcome: Outcome, _: bytes, response: bytes) -> None:
+        if outcome is Outcome.ANSWERED and answered is not None:
+            answered.append(json.loads(response)["transaction_id"])
+
+    result = run_load_blocking(
+        "127.0.0.1",
+        port,
+        rate,
+        seconds,
+        payments(start),
+        timeout=20.0,
+        retry_once=retry_once,
+        connections=connections,
+        observe=note,
+    )
     assert result.adds_up
     return result
 
@@ -189,7 +217,10 @@ def test_killing_one_of_two_behind_nginx_loses_none_with_one_retry(
 def test_hundreds_of_slow_clients_harm_nobody(settings: Settings, loaded: Loaded, tmp_path: Path) -> None:
     assert loaded.model_version == "1"
     head = b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n"
-    with instances(1, settings, tmp_path, read_seconds="5") as (instance,), ExitStack() as stack:
+    with (
+        instances(1, settings, tmp_path, read_seconds="5", longest_wait_ms="1000") as (instance,),
+        ExitStack() as stack,
+    ):
         slow = [stack.enter_context(socket.create_connection(("127.0.0.1", instance.port))) for _ in range(400)]
         for number, connection in enumerate(slow):
             connection.sendall(head[: 20 + number % 40] if number % 2 else head + b'{"transaction_id": ')
@@ -201,28 +232,47 @@ def test_hundreds_of_slow_clients_harm_nobody(settings: Settings, loaded: Loaded
         assert _lines_after_end(instance) == list(range(600))
 
 
-def test_ten_times_the_capacity_costs_little_and_is_forgotten_at_once(
+def test_ten_times_the_capacity_for_30_seconds_leaves_nine_tenths_of_it_and_is_forgotten_at_once(
     settings: Settings, loaded: Loaded, tmp_path: Path
 ) -> None:
-    """A model so slow that refusing is cheap beside answering, as on a small share of a core with a large model."""
+    """With a model so slow that refusing is cheap beside answering, as a large one on a small share of a core."""
     assert loaded.model_version == "1"
-    with instances(1, settings, tmp_path) as (instance,):
-        quiet = load(instance.port, rate=50, seconds=2)
-        assert quiet.due == quiet.answered
+    with ExitStack() as stack:
+        # A longer wait than by default: on a machine that does other work too, answers come in bursts.
+        instance = Instance(
+            settings, tmp_path / "slow", program="tests.integration.slow_service", longest_wait_ms="250"
+        )
+        stack.callback(instance.process.communicate)
+        stack.callback(instance.process.kill)
+        answered: list[int] = []
+        capacity, asked = _capacity(instance.port, answered)
         health: list[int] = []
         stop = threading.Event()
         watcher = threading.Thread(target=_watch, args=(instance.port, health, stop))
         watcher.start()
-        flood = load(instance.port, rate=12_000, seconds=6, start=100_000)
+        flood = load(instance.port, rate=10 * capacity, seconds=30, start=10**6, answered=answered)
         stop.set()
         watcher.join()
-        assert set(health) == {200}
-        assert flood.server_errors == flood.client_errors == 0
-        after = load(instance.port, rate=50, seconds=2, start=1_000_000)
+        after = load(instance.port, rate=capacity / 4, seconds=3, start=2 * 10**6, answered=answered)
         assert after.due == after.answered, after
+        assert len(health) > 50
+        assert set(health) == {200}
+        assert flood.errors == 0, flood  # 200 or 503 with Retry-After, and nothing else
+        again, asked_again = _capacity(instance.port, answered, start=3 * 10**6)
+        assert flood.answered_rate >= 0.9 * min(capacity, again), (flood, capacity, again)
         # Each 200 has exactly one line, and nothing that was refused has one.
         logged = _lines_after_end(instance)
-        assert len(logged) == len(set(logged)) == quiet.answered + flood.answered + after.answered
+        assert sorted(logged) == sorted(answered)
+        assert len(answered) == asked + flood.answered + after.answered + asked_again
+
+
+def _capacity(port: int, answered: list[int], *, start: int = 0) -> tuple[float, int]:
+    """Return how many payments a second two connections that are always busy get answered, and of how many."""
+    count = 500
+    began = time.monotonic()
+    result = load(port, rate=count * 10, seconds=0.1, start=start, connections=2, answered=answered)
+    assert result.answered == count, result
+    return count / (time.monotonic() - began), count
 
 
 def _watch(port: int, seen: list[int], stop: threading.Event) -> None:

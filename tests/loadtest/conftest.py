@@ -25,6 +25,7 @@ class TinyServer:
     def __init__(self) -> None:
         self.choose: Choose = lambda _number, _body: "answer"
         self.stall = 0.0
+        self.metrics: list[str] = []  # pages of /metrics, one for each time it is asked for
         self.bodies: list[bytes] = []
         self.given: Counter[str] = Counter()
         self.open = 0
@@ -70,6 +71,9 @@ class TinyServer:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or b"0")
         body = await reader.readexactly(length)
+        if head.startswith(b"get /metrics") and self.metrics:
+            writer.write(whole(200, self.metrics.pop(0).encode()))
+            return True
         if head.startswith(b"get "):
             writer.write(whole(200, json.dumps({"statistics_as_of": AS_OF}).encode()))
             return True

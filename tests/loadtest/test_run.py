@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from loadtest import run
-from loadtest.profiles import PROFILES
+from loadtest.options import profile_from
+from loadtest.pauses import METRIC
+from loadtest.profiles import PROFILES, Limits
 from loadtest.report import MISSED, PASSED, UNRELIABLE, WRONG_USAGE
 from loadtest.service import ServiceError, find_service
 from tests.loadtest.conftest import TinyServer, unused_port
@@ -61,9 +63,56 @@ def test_refusals_are_no_failures_where_they_are_allowed(server: TinyServer, ban
     assert run.main(arguments("normal", server, bank, tmp_path, "--refused", "0.6")) == PASSED
 
 
+@needs_locust
+@pytest.mark.parametrize(("slow", "code"), [(4, PASSED), (5, MISSED)])
+def test_a_long_pause_of_the_garbage_collector_is_a_missed_limit(
+    server: TinyServer, bank: Path, tmp_path: Path, slow: int, code: int
+) -> None:
+    pages = '{0}_bucket{{le="0.005"}} {1}\n{0}_bucket{{le="+Inf"}} {2}\n'
+    server.metrics = [pages.format(METRIC, 6, 10), pages.format(METRIC, 16, 16 + slow)]
+    assert run.main(arguments("normal", server, bank, tmp_path)) == code
+    summary = json.loads((tmp_path / "normal.json").read_text(encoding="utf-8"))
+    assert summary["gc"] == {"pauses": 6 + slow, "limit_ms": 5, "over_limit": slow - 4}
+    assert len(summary["breaches"]) == slow - 4
+
+
 def test_more_than_locust_can_make_is_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["spike", "--capacity", "1000"]) == UNRELIABLE
     assert "10000 a second is more than Locust makes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cores", "capacity"), [(1.0, 4200.0), (0.25, 150.0), (0.5, None)], ids=["whole", "quarter", "not measured"]
+)
+def test_the_measured_capacity_of_so_many_cores_is_used(tmp_path: Path, cores: float, capacity: float | None) -> None:
+    file = tmp_path / "capacity.json"
+    assert run.measured_capacity(file, cores) is None
+    results = [{"cores": 0.25, "highest_rate": 150.0}, {"cores": 1.0, "highest_rate": 4200.0}]
+    file.write_text(json.dumps({"results": results}))
+    assert run.measured_capacity(file, cores) == capacity
+    file.write_text("[]")
+    assert run.measured_capacity(file, cores) is None
+
+
+@pytest.mark.parametrize(
+    ("capacity", "given", "rate", "limits"),
+    [
+        (None, [], 500, Limits(p99_ms=100, refused=1, answered_rate=360)),
+        (150.0, [], 1500, Limits(p99_ms=100, refused=1, answered_rate=135)),
+        (4200.0, [], 500, Limits(p99_ms=5)),
+        (4200.0, ["--p99-ms", "9"], 500, Limits(p99_ms=9)),
+        (4200.0, ["--spike-p99-ms", "20", "--spike-refused", "0.1"], 500, Limits(p99_ms=20, refused=0.1)),
+        (4200.0, ["--normal", "300"], 3000, Limits(p99_ms=100, refused=1, answered_rate=360)),
+    ],
+    ids=["unknown", "slow", "fast", "fast, patient", "fast, own limits", "near its capacity"],
+)
+def test_a_spike_is_as_hard_as_the_capacity_asks_for(
+    capacity: float | None, given: list[str], rate: float, limits: Limits
+) -> None:
+    options = run._parser().parse_args(["spike", *given])
+    assert run.fit_spike(options, capacity).startswith("spike: ")
+    spike = profile_from("spike", options).stages[2]
+    assert (spike.rate, spike.limits) == (rate, limits)
 
 
 def test_a_host_where_nothing_answers_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from model import bundle as bundle_module
 from model import manifest as manifest_module
 from model.bundle import (
     BUNDLE_FILES,
+    REFERENCE_FILE,
     SNAPSHOT_FILES,
     Bundle,
     BundleError,
+    explainer_of,
     golden_cases,
     read_bundle,
     read_snapshot,
@@ -27,7 +29,8 @@ from model.bundle import (
     write_snapshot,
 )
 from model.decision import CutOffs
-from model.explain import TreeExplainer, margins
+from model.drift import Reference, make_reference
+from model.explain import Engine, TreeExplainer, margins
 from model.features import FEATURE_NAMES, build_features
 from model.statistics import ENTITIES, SUM_COLUMNS, EntityStatistics, Floats, Snapshot
 from model.transaction import Transactions
@@ -71,7 +74,9 @@ def make_booster(seed: int, *, columns: int = len(FEATURE_NAMES), names: Any = N
     return text
 
 
-def write_model(folder: Path, *, seed: int = 1, golden_rows: int = 6, text: str | None = None) -> str:
+def write_model(
+    folder: Path, *, seed: int = 1, golden_rows: int = 6, text: str | None = None, reference: Reference | None = None
+) -> str:
     booster_text = make_booster(seed)
     transactions, sums = payments(seed)
     chosen = slice(0, golden_rows)
@@ -88,6 +93,7 @@ def write_model(folder: Path, *, seed: int = 1, golden_rows: int = 6, text: str 
         golden=golden,
         id_key_fingerprint=KEY,
         facts=FACTS | {"seed": seed},
+        reference=reference,
     )
 
 
@@ -361,11 +367,11 @@ def test_another_id_key_is_refused_with_what_it_would_do(kind: str, request: pyt
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_another_feature_schema_is_refused(
+def test_statistics_of_other_sums_and_models_made_from_them_are_refused(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder: Path = request.getfixturevalue(kind)
-    monkeypatch.setattr(manifest_module, "schema_fingerprint", lambda: "0" * 32)
+    monkeypatch.setattr(manifest_module, "sums_fingerprint", lambda: "0" * 32)
     assert "made for other features" in refusal(folder)
 
 
@@ -483,14 +489,14 @@ def test_a_description_without_one_of_its_keys_is_refused(model: Path, key: str)
 def test_feature_names_in_another_order_are_refused(model: Path) -> None:
     change_json(model / "bundle.json", lambda contents: contents | {"feature_names": contents["feature_names"][::-1]})
     reseal(model)
-    assert "feature names in bundle.json are not those" in refusal(model)
+    assert "feature names in bundle.json are not those of model.txt in their order" in refusal(model)
 
 
 @pytest.mark.parametrize(
     ("booster", "words"),
     [
-        ({"columns": 10}, "model.txt has 10 features, not the 53"),
-        ({"names": FEATURE_NAMES[::-1]}, "in their order"),
+        ({"columns": 10}, "row 0 of golden.json gets another answer"),
+        ({"names": FEATURE_NAMES[::-1]}, "row 0 of golden.json gets another answer"),
         ({"objective": "regression"}, "model.txt is malformed .*objective=binary"),
         ({"objective": "multiclass", "num_class": 3}, "model.txt is malformed .*num_class=1"),
         ({"sigmoid": 3.0}, "model.txt is malformed .*sigmoid:1"),
@@ -596,6 +602,122 @@ def test_a_malformed_description_of_statistics_is_refused(statistics: Path, chan
     change_json(statistics / "snapshot.json", lambda contents: contents | change)
     reseal(statistics)
     assert "snapshot.json" in refusal(statistics)
+
+
+# --- a model of some features -----------------------------------------------------------------------------------------
+
+SOME_FEATURES = ("terminal_reports_7d", "amount", "customer_amount_mean_30d", "hour", "customer_amount_ratio_7d")
+ENGINES: tuple[Engine, ...] = ("native", "numpy", "pred_contrib")
+
+
+def booster_of(names: Sequence[str], *, seed: int = 1) -> str:
+    """Train on the named features only, in their order."""
+    features = build_features(*payments(seed))
+    label = (np.nan_to_num(features[:, 0]) > 250) ^ (features[:, 1] > 18)
+    columns = features[:, [FEATURE_NAMES.index(name) for name in names]]
+    table = lgb.Dataset(columns, label.astype(int), feature_name=list(names))
+    settings = {"objective": "binary", "verbose": -1, "num_leaves": 8, "learning_rate": 0.5, "seed": seed}
+    text: str = lgb.train(settings, table, 5).model_to_string()
+    return text
+
+
+def write_some(folder: Path, names: Sequence[str]) -> str:
+    text = booster_of(names)
+    transactions, sums = payments(2)
+    golden = golden_cases(transactions, sums, explainer=explainer_of(text), cutoffs=CUTOFFS, feature_names=names)
+    write_bundle(
+        folder, booster_text=text, cutoffs=CUTOFFS, golden=golden[:6], id_key_fingerprint=KEY, facts={}, reference=None
+    )
+    return text
+
+
+def test_a_model_of_some_features_in_any_order_explains_rows_of_all(tmp_path: Path) -> None:
+    text = write_some(tmp_path / "model-1", SOME_FEATURES)
+    bundle = read_bundle(tmp_path / "model-1", id_key_fingerprint=KEY)
+    assert bundle.feature_names == SOME_FEATURES
+    features = build_features(*payments(7))
+    columns = [FEATURE_NAMES.index(name) for name in SOME_FEATURES]
+    expected = np.asarray(lgb.Booster(model_str=text).predict(features[:, columns], pred_contrib=True))
+    contributions, base = bundle.explainer.explain(features)
+    assert contributions[:, columns] == pytest.approx(expected[:, :-1], abs=1e-10)
+    assert base == pytest.approx(expected[0, -1])
+    assert not np.delete(contributions, columns, axis=1).any()
+    row, shares = features[3].copy(), np.full(len(FEATURE_NAMES), np.nan)
+    assert bundle.explainer.explain_into(row, shares) == pytest.approx(expected[3].sum())
+    assert np.array_equal(shares, contributions[3])
+
+
+def test_every_engine_maps_features_alike() -> None:
+    text, features = booster_of(SOME_FEATURES), build_features(*payments(7))[:20]
+    one, *others = (explainer_of(text, engine=engine).explain(features) for engine in ENGINES)
+    for other in others:
+        assert other[0] == pytest.approx(one[0], abs=1e-10)
+        assert other[1] == pytest.approx(one[1])
+
+
+def test_golden_rows_hold_the_models_own_features_and_are_checked_on_them(tmp_path: Path) -> None:
+    folder = tmp_path / "model-1"
+    write_some(folder, SOME_FEATURES)
+    cases = json.loads((folder / "golden.json").read_text())
+    assert {len(case["features"]) for case in cases} == {len(case["contributions"]) for case in cases} == {5}
+    change_golden(lambda case: case | {"contributions": case["contributions"][::-1]})(folder)
+    reseal(folder)
+    assert "row 1 of golden.json gets another answer" in refusal(folder)
+
+
+def test_a_model_of_all_features_is_explained_by_the_same_call_as_without_a_mapping() -> None:
+    plain, mapped = TreeExplainer(make_booster(1)), explainer_of(make_booster(1))
+    assert type(mapped.explain_into) is type(plain.explain_into)
+    features = build_features(*payments(3))
+    assert np.array_equal(mapped.explain(features)[0], plain.explain(features)[0])
+
+
+def test_a_feature_that_the_code_does_not_have_is_named(tmp_path: Path) -> None:
+    names = ("amount", "phase_of_the_moon", "hour")
+    table = lgb.Dataset(np.random.default_rng(1).random((200, 3)), np.arange(200) % 2, feature_name=list(names))
+    text = lgb.train({"objective": "binary", "verbose": -1}, table, 2).model_to_string()
+    write_model(tmp_path / "model-7", text=text)
+    message = refusal(tmp_path / "model-7")
+    assert "needs features that this version of the code does not have: 'phase_of_the_moon'" in message
+    with pytest.raises(BundleError, match="phase_of_the_moon"):
+        explainer_of(text)
+
+
+@pytest.mark.parametrize("names", [[], ["amount", "amount"], "amount", [["amount"]], 7, None])
+def test_feature_names_that_are_no_list_of_names_are_refused(model: Path, names: Any) -> None:
+    change_json(model / "bundle.json", lambda contents: contents | {"feature_names": names})
+    reseal(model)
+    refusal(model)
+
+
+# --- the reference for drift ------------------------------------------------------------------------------------------
+
+
+def a_reference() -> Reference:
+    return make_reference(build_features(*payments(1)), np.random.default_rng(1).random(ROWS))
+
+
+def test_a_model_is_read_with_its_reference_or_without_one(model: Path, tmp_path: Path) -> None:
+    assert read_bundle(model, id_key_fingerprint=KEY).reference is None
+    write_model(tmp_path / "model-9", reference=a_reference())
+    assert read_bundle(tmp_path / "model-9", id_key_fingerprint=KEY).reference == a_reference()
+
+
+def test_a_reference_that_the_manifest_does_not_vouch_for_is_not_read(model: Path) -> None:
+    (model / REFERENCE_FILE).write_text(json.dumps(a_reference().as_dict()))
+    assert read_bundle(model, id_key_fingerprint=KEY).reference is None
+
+
+@pytest.mark.parametrize("content", ["", "7", "null", "[]", "{}", '{"amount": {}}', '{"amount": 7}', "[" * 100_000])
+def test_a_changed_or_malformed_reference_is_refused(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "model-9"
+    write_model(folder, reference=a_reference())
+    (folder / REFERENCE_FILE).write_text(content)
+    assert f"{REFERENCE_FILE} is not the file that was published" in refusal(folder)
+    reseal(folder)
+    assert f"{REFERENCE_FILE} is malformed" in refusal(folder)
+    (folder / REFERENCE_FILE).unlink()
+    assert f"{REFERENCE_FILE} is missing" in refusal(folder)
 
 
 # --- golden rows ------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from tests.model.random_trees import FloatArray, WrittenTree, model_text, random
 _treeshap = pytest.importorskip("model._treeshap", reason="built without a C compiler")
 
 TOLERANCE = 1e-11  # of the largest contribution; the requirement is 1e-6 log-odds
+ENGINES: tuple[model.explain.Engine, ...] = ("native", "numpy", "pred_contrib")
 SEEDS = st.integers(0, 2**32 - 1)
 SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
@@ -563,6 +564,48 @@ def test_rows_of_another_width_raise() -> None:
     for shape in ((4,), (2, 4), (2, 3, 1), ()):
         with pytest.raises(ValueError, match="3 features expected"):
             explainer.explain(np.zeros(shape))
+
+
+# ------------------------------------------------------------------------------------- a model of some columns
+
+
+@SETTINGS
+@given(seed=SEEDS, n_features=st.integers(1, 6), row_length=st.integers(6, 9), engine=st.sampled_from(ENGINES))
+def test_a_model_of_some_columns_explains_whole_rows(
+    seed: int, n_features: int, row_length: int, engine: model.explain.Engine
+) -> None:
+    rng = np.random.default_rng(seed)
+    text = model_text([write_tree(rng, n_features, 9) for _ in range(3)], n_features)
+    places = rng.permutation(row_length)[:n_features]
+    rows = random_rows(rng, 5, row_length)
+    explainer = TreeExplainer(text, engine=engine, places=places.tolist(), row_length=row_length)
+    contributions, base = explainer.explain(rows)
+    expected, expected_base = TreeExplainer(text, engine=engine).explain(rows[:, places])
+    assert explainer.n_features == row_length
+    assert_close(contributions[:, places], expected)
+    assert base == expected_base
+    assert not np.delete(contributions, places, axis=1).any()
+    shares = np.full(row_length, np.nan)
+    margin = explainer.explain_into(rows[2].copy(), shares)
+    assert_close(shares, contributions[2])
+    assert margin == pytest.approx(float(contributions[2].sum()) + base)
+
+
+@pytest.mark.parametrize(
+    ("places", "row_length"),
+    [
+        ([0, 1], 5),
+        ([0, 1, 1], 5),
+        ([0, 1, 5], 5),
+        ([-1, 0, 1], 5),
+        ([0, 1, 2], None),
+        ([0, 1, 2, 3], 5),
+        (None, 2),
+    ],
+)
+def test_places_that_are_no_columns_of_a_row_raise(places: list[int] | None, row_length: int | None) -> None:
+    with pytest.raises(ValueError, match="places must be"):
+        TreeExplainer(tiny_text(), places=places, row_length=row_length)
 
 
 # --------------------------------------------------------------------------------------- Shapley by definition

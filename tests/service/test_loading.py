@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from model.registry import (
 from model.settings import Settings, SettingsError
 from service.loading import load_champion
 from service.scorer import Loaded
+from service.trial import try_here
 
+load = partial(load_champion, attempt=try_here)  # the trial in a process of its own is in test_reload.py
 OTHER_KEY = "another key than that of the small bank"
 
 
@@ -33,7 +36,7 @@ def pod(settings: Settings, loaded: Loaded, tmp_path: Path) -> Settings:
 
 
 def cached(pod: Settings) -> list[Path]:
-    return sorted((pod.work_folder / "cache").iterdir())
+    return sorted(path for path in (pod.work_folder / "cache").iterdir() if path.is_dir())
 
 
 class Counting:
@@ -57,19 +60,22 @@ class Counting:
 def registry(pod: Settings, monkeypatch: pytest.MonkeyPatch) -> Counting:
     counting = Counting(open_reader(pod.tracking_uri))
     monkeypatch.setattr("service.loading.open_reader", lambda _: counting)
+    monkeypatch.setattr("service.trial.open_reader", lambda _: counting)
     return counting
 
 
 def test_the_champion_and_the_current_statistics_are_loaded(pod: Settings, loaded: Loaded) -> None:
-    again = load_champion(pod)
+    again = load(pod)
     assert (again.model_version, again.statistics_version) == (loaded.model_version, loaded.statistics_version)
     assert again.snapshot.as_of == loaded.snapshot.as_of
-    assert [folder.name.rpartition("-")[0] for folder in cached(pod)] == ["fraud-model-1", "fraud-statistics-1"]
+    names = [folder.name for folder in cached(pod)]
+    assert [name[: name.index("-1-") + 2] for name in names] == ["fraud-model-1", *["fraud-statistics-1"] * 2]
+    assert names[2] == f"{names[1]}-profiles"
 
 
 def test_a_second_start_downloads_nothing(pod: Settings, registry: Counting) -> None:
-    load_champion(pod)
-    load_champion(pod)
+    load(pod)
+    load(pod)
     assert registry.downloads == 2
 
 
@@ -77,7 +83,7 @@ def test_a_second_start_downloads_nothing(pod: Settings, registry: Counting) -> 
 def test_files_that_were_damaged_on_this_disk_are_downloaded_again(
     pod: Settings, registry: Counting, damage: str
 ) -> None:
-    load_champion(pod)
+    load(pod)
     model = cached(pod)[0]
     if damage == "cut":
         (model / "model.txt").write_text((model / "model.txt").read_text()[:1000])
@@ -87,7 +93,7 @@ def test_files_that_were_damaged_on_this_disk_are_downloaded_again(
         (model / "model.txt").write_text((model / "model.txt").read_text().replace("1", "2", 1))
     else:
         (model / "manifest.json").write_text("{}")
-    assert load_champion(pod).model_version == "1"
+    assert load(pod).model_version == "1"
     assert registry.downloads == 3
 
 
@@ -104,7 +110,7 @@ def test_files_that_are_damaged_in_the_registry_stop_the_start(
     monkeypatch.setattr(registry, "download", damaged)
     for _ in range(2):
         with pytest.raises(BundleError, match=r"model\.txt is not the file that was published"):
-            load_champion(pod)
+            load(pod)
 
 
 def test_another_id_key_stops_the_start_and_is_not_told(pod: Settings) -> None:
@@ -112,7 +118,7 @@ def test_another_id_key_stops_the_start_and_is_not_told(pod: Settings) -> None:
 
     other = pod.model_copy(update={"id_key": SecretStr(OTHER_KEY)})
     with pytest.raises(BundleError, match="another id key") as refused:
-        load_champion(other)
+        load(other)
     assert OTHER_KEY not in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -120,13 +126,13 @@ def test_another_id_key_stops_the_start_and_is_not_told(pod: Settings) -> None:
 def test_no_id_key_stops_the_start_before_the_registry_is_asked(pod: Settings) -> None:
     nowhere = pod.model_copy(update={"id_key": None, "tracking_uri": "http://registry.invalid"})
     with pytest.raises(SettingsError, match="FRAUD_ID_KEY_FILE or FRAUD_ID_KEY must be set"):
-        load_champion(nowhere)
+        load(nowhere)
 
 
 def test_no_registry_stops_the_start_and_none_is_made(pod: Settings, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     with pytest.raises(RegistryUnavailableError, match="there is no registry"):
-        load_champion(pod.model_copy(update={"work_folder": empty, "tracking_uri": ""}))
+        load(pod.model_copy(update={"work_folder": empty, "tracking_uri": ""}))
     assert not empty.exists()
 
 
@@ -134,14 +140,14 @@ def test_a_registry_without_champion_stops_the_start(pod: Settings, tmp_path: Pa
     address = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
     open_publisher(address)
     with pytest.raises(AliasNotFoundError, match="'fraud-model' carries the alias 'champion'"):
-        load_champion(pod.model_copy(update={"tracking_uri": address}))
+        load(pod.model_copy(update={"tracking_uri": address}))
 
 
 def test_a_version_whose_manifest_is_not_vouched_for_is_refused(pod: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     silent = Counting(open_reader(pod.tracking_uri), without_tags=True)
     monkeypatch.setattr("service.loading.open_reader", lambda _: silent)
     with pytest.raises(BundleError, match="does not say the SHA-256"):
-        load_champion(pod)
+        load(pod)
     assert silent.downloads == 0
 
 
@@ -154,12 +160,12 @@ def test_statistics_in_place_of_a_model_are_refused(
         registry, "resolve", lambda name, alias: statistics if alias == CHAMPION else resolve(name, alias)
     )
     with pytest.raises(BundleError, match="not of kind 'model'"):
-        load_champion(pod)
+        load(pod)
 
 
 def test_a_disk_that_takes_nothing_is_one_clear_error(pod: Settings) -> None:
     shutil.rmtree(pod.work_folder, ignore_errors=True)
     pod.work_folder.write_text("a file where a folder should be")
     with pytest.raises(Exception, match="cannot be written") as refused:
-        load_champion(pod)
+        load(pod)
     assert len(str(refused.value).splitlines()) == 1

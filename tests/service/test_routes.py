@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import lightgbm as lgb
@@ -15,8 +16,9 @@ from starlette.testclient import TestClient
 from model.decision import DECISIONS
 from model.features import FEATURE_NAMES
 from model.reasons import CODES
-from model.settings import Settings
+from model.settings import Settings, parse_duration
 from service.app import create_app
+from service.judge import MOST_VALUES
 from service.schemas import RULES, Answer, Answers, Batch, Health, Ready, Transaction, Versions
 from service.scorer import Loaded
 from tests.service.wire import JSON, MOST_BYTES, UNKNOWN, payment, post, refused
@@ -372,6 +374,40 @@ def test_a_batch_full_of_mistakes_is_refused_in_two_kilobytes(client: TestClient
     assert response.json()["detail"].endswith("The first 8 of 8000 are listed.")
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_an_object_of_very_many_fields_is_refused_without_naming_them(client: TestClient, path: str) -> None:
+    crowd = {f"{MARK}{number}": 1 for number in range(200)}
+    for body in (crowd, {"transactions": [payment(), crowd]}):
+        errors = refused(post(client, body, path), mark=MARK)
+        assert errors == [{"field": "(unknown field)", "rule": "is not a known field"}]
+
+
+def test_a_body_of_more_values_than_a_batch_can_have_is_refused_before_it_is_parsed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parsed(_: bytes) -> None:
+        raise AssertionError
+
+    body = json.dumps({"transactions": [{f"k{number}": 1 for number in range(60)}] * 2000}).encode()
+    assert len(body) < Settings.model_fields["max_batch_body_bytes"].default
+    monkeypatch.setattr("service.judge.parse_json", parsed)
+    errors = refused(post(client, body, "/predict/batch"))
+    assert errors == [{"field": "transactions", "rule": RULES["transactions"]}]
+
+
+def test_the_largest_batch_with_every_field_is_far_from_that_limit(client: TestClient) -> None:
+    full = payment(tx_time_seconds=1, tx_time_days=2)
+    assert post(client, {"transactions": [full] * 1000}, "/predict/batch").status_code == 200
+    assert 3 * json.dumps([full] * 1000).count(",") < MOST_VALUES
+
+
+def test_mistakes_without_end_are_counted_up_to_a_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.judge.MOST_COUNTED", 20)
+    response = post(client, {"transactions": [payment(tx_amount=-1)] * 1000}, "/predict/batch")
+    assert [one["index"] for one in refused(response)] == list(range(8))
+    assert "after index 19 were not looked at. The first 8 of 20 are listed." in response.json()["detail"]
+
+
 # --- bad input: anything ----------------------------------------------------------------------------------------------
 
 marks = st.just(MARK) | st.just({MARK: MARK}) | st.just([MARK])
@@ -583,6 +619,39 @@ def test_with_nothing_loaded_the_service_is_alive_but_not_ready(settings: Settin
     refused(asleep.get("/ready"), status=503)
 
 
+@pytest.mark.parametrize(("limit", "status"), [("0s", 200), ("3h", 200), ("1h", 503)])
+def test_ready_says_no_only_for_statistics_older_than_the_limit_and_payments_are_answered(
+    settings: Settings, loaded: Loaded, monkeypatch: pytest.MonkeyPatch, limit: str, status: int
+) -> None:
+    strict = settings.model_copy(update={"max_statistics_age": parse_duration(limit)})
+    with TestClient(create_app(strict, lambda _: loaded)) as client:
+        now = loaded.snapshot.as_of_hour * 3600 + 2 * 3600
+        freshness = client.app.state.judge.telemetry.freshness  # type: ignore[attr-defined]
+        monkeypatch.setattr(freshness, "_clock", lambda: now)
+        assert client.get("/ready").status_code == status
+        assert client.get("/health").status_code == post(client, payment()).status_code == 200
+        assert metrics_of(client)["fraud_statistics_age_seconds", ()] == 7200
+
+
+def test_the_version_says_when_it_is_the_last_verified_copy_and_what_is_kept(
+    settings: Settings, loaded: Loaded
+) -> None:
+    from service.scorer import Scorer
+
+    with TestClient(create_app(settings, lambda _: loaded)) as client:
+        judge = client.app.state.judge  # type: ignore[attr-defined]
+        assert client.get("/version").json()["source"] == "registry"
+        other = replace(loaded, model_version="8", statistics_version="9")
+        judge.take(Scorer(replace(loaded, from_disk=True), settings.id_hasher()), kept=(other,))
+        judge.challenger = "10"
+        found = Versions.model_validate(client.get("/version").json())
+        assert found.source == "last verified copy"
+        assert [(one.model_version, one.statistics_version) for one in found.kept] == [("8", "9")]
+        assert found.challenger is not None
+        assert found.challenger.model_version == "10"
+        assert metrics_of(client)["fraud_loaded_from_disk", ()] == 1
+
+
 def test_the_version_says_what_answers(client: TestClient, loaded: Loaded) -> None:
     found = Versions.model_validate(client.get("/version").json(), strict=True)
     assert (found.model_version, found.statistics_version) == (loaded.model_version, loaded.statistics_version)
@@ -641,7 +710,8 @@ def test_no_id_and_no_amount_is_in_the_metrics(client: TestClient, payments: lis
     assert MARK not in text
     assert "8127" not in text
     labels = {name for (_, labels) in metrics_of(client) for name, _ in labels}
-    assert labels <= {"route", "status", "decision", "entity", "model", "statistics", "engine", "le", "generation"} | {
+    own = {"route", "status", "decision", "entity", "model", "statistics", "engine", "result", "le", "generation"}
+    assert labels <= own | {
         "implementation",
         "major",
         "minor",

@@ -79,8 +79,8 @@ def test_decisions_and_unknowns_are_counted_per_transaction() -> None:
 
 def test_the_loaded_pair_is_shown_and_only_the_last_one(loaded: Loaded) -> None:
     telemetry = Telemetry()
-    telemetry.show_loaded(Loaded(loaded.bundle, loaded.snapshot, "old", "older"))
-    telemetry.show_loaded(loaded)
+    telemetry.freshness.show_loaded(Loaded(loaded.bundle, loaded.snapshot, "old", "older"))
+    telemetry.freshness.show_loaded(loaded)
     assert samples(telemetry, "fraud_loaded_info") == {(loaded.model_version, loaded.statistics_version): 1}
     assert samples(telemetry, "fraud_explainer_info") == {(loaded.bundle.explainer.engine,): 1}
     as_of = loaded.snapshot.as_of_hour * 3600

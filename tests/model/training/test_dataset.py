@@ -188,6 +188,9 @@ def equal(one: Dataset, other: Dataset) -> bool:
             rows.label,
             rows.scenario,
             rows.report_hour,
+            rows.customer_key,
+            rows.terminal_key,
+            rows.weight,
         )
         for rows in (one, other)
     ]

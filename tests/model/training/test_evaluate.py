@@ -89,7 +89,7 @@ def test_the_tested_days_are_counted_in_utc_with_both_ends() -> None:
 
 
 def test_weeks_are_counted_from_the_first_tested_day_and_the_last_one_may_be_short() -> None:
-    columns: dict[str, list[float]] = {"label": [1, 0, 1], "score": [0.9, 0.6, 0.1], "amount": [1, 1, 1]}
+    columns: dict[str, Any] = {"label": [1, 0, 1], "score": [0.9, 0.6, 0.1], "amount": [1, 1, 1]}
     seconds = [JULY, JULY + 7 * DAY - 1, JULY + 7 * DAY]
     first, second = evaluate(**columns, tx_seconds=seconds, cutoffs=TINY_CUTOFFS).weeks
     assert (str(first.first_day), str(first.last_day), first.rows, first.frauds) == ("2018-07-01", "2018-07-07", 2, 1)
@@ -254,3 +254,81 @@ def test_the_requirement_is_met_only_with_both_sides_kept_by_the_cut_off_chosen_
     assert met(0.9499, 0.05) is False
     assert met(0.95, 0.0501) is False
     assert met(math.nan, 0.01) is None
+
+
+# --- rows that stand for several --------------------------------------------------------------------------------------
+
+
+@given(rows, st.data())
+def test_a_row_of_weight_three_counts_as_three_equal_rows(
+    drawn: list[tuple[bool, float, float, int]], data: st.DataObject
+) -> None:
+    weight = data.draw(st.lists(st.integers(1, 4), min_size=len(drawn), max_size=len(drawn)))
+    cutoffs = data.draw(cutoff_pairs)
+    names = ("label", "score", "amount", "tx_seconds")
+    table = np.array(drawn, dtype=np.float64).T
+    columns: dict[str, Any] = dict(zip(names, table, strict=True))
+    weighted = evaluate(**columns, cutoffs=cutoffs, weight=weight)
+    several: dict[str, Any] = {name: np.repeat(column, weight) for name, column in columns.items()}
+    repeated = evaluate(**several, cutoffs=cutoffs)
+    assert (weighted.rows, weighted.frauds, weighted.days) == (repeated.rows, repeated.frauds, repeated.days)
+    assert (weighted.sampled_rows, repeated.sampled_rows) == (len(drawn), sum(weight))
+    # Bins of scores are cut a little elsewhere where rows are whole; everything else is the same.
+    apart = {"sampled_rows", "expected_calibration_error"}
+    for name, value in repeated.metrics().items():
+        assert name in apart or same(value, weighted.metrics()[name]), name
+    assert all(
+        same(getattr(one, name), getattr(other, name))
+        for one, other in zip(weighted.weeks, repeated.weeks, strict=True)
+        for name in ("rows", "frauds", "review_recall", "decline_false_positive_rate")
+    )
+
+
+def test_weights_of_one_change_nothing_to_the_last_bit() -> None:
+    rng = np.random.default_rng(4)
+    columns: dict[str, Any] = {
+        "label": rng.random(500) < 0.1,
+        "score": rng.random(500).round(2),
+        "amount": rng.random(500) * 100,
+        "tx_seconds": JULY + rng.integers(0, 20 * DAY, 500),
+    }
+    plain = evaluate(**columns, cutoffs=TINY_CUTOFFS)
+    assert evaluate(**columns, cutoffs=TINY_CUTOFFS, weight=np.ones(500)) == plain
+    assert not plain.is_sampled
+
+
+def test_weighted_calibration_error_is_that_of_the_bank_and_not_of_the_sample() -> None:
+    """Scores that are right for all transactions look wrong in a sample with too many frauds, and must not."""
+    rng = np.random.default_rng(4)
+    score = rng.beta(0.3, 10, 400_000)
+    label = rng.random(score.size) < score
+    kept = label | (rng.random(score.size) < 0.05)
+    weight = np.where(label, 1.0, 20.0)[kept]
+    assert expected_calibration_error(label[kept], score[kept]) > 0.1
+    assert expected_calibration_error(label[kept], score[kept], weight=weight) < 0.002
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"), [([1, 1, 0, 1, 1, 1], "above 0"), ([1] * 5, "weight 5"), ([math.nan] * 6, "finite")]
+)
+def test_a_weight_that_says_nothing_is_refused(weight: list[float], words: str) -> None:
+    with pytest.raises(EvaluationError, match=words):
+        evaluate_tiny(weight=weight)
+
+
+# --- what passes --------------------------------------------------------------------------------------------------
+
+
+def test_losses_are_held_against_the_limit_and_the_rule_of_two_in_a_hundred() -> None:
+    within, above = (evaluate_tiny(monthly_loss_limit=limit) for limit in (600, 599.9))
+    assert within.losses_within_limit
+    assert not above.losses_within_limit
+    assert not within.two_per_hundred_kept
+    assert evaluate_tiny(score=[1, 1, 0, 0, 0, 0]).two_per_hundred_kept
+    told = json.loads(json.dumps(above.as_dict()))
+    assert (told["monthly_loss_limit"], told["losses_within_limit"], told["two_per_hundred_kept"]) == (
+        599.9,
+        False,
+        False,
+    )
+    assert not {"monthly_loss_limit", "losses_within_limit"} & set(above.metrics())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from model.decision import choose_cutoffs
+from model.explain import TreeExplainer
 from model.features import FEATURE_NAMES
 from model.score import probabilities
 from model.settings import Settings, load_settings
@@ -21,6 +22,7 @@ from model.training.fit import (
     fit_calibration,
     fold_calibration,
     raw_margins,
+    with_covers,
 )
 
 ROWS = 3000
@@ -207,3 +209,95 @@ def test_cut_offs_of_a_calibrated_model_hold_their_budgets_where_they_were_chose
         ties = (scores == scores[scores < cutoff].max()).sum()
         assert stopped / scores.size <= budget
         assert (stopped + ties) / scores.size > budget  # the next lower score would break it
+
+
+# --- a sample of the honest transactions ------------------------------------------------------------------------------
+
+
+@cache
+def sampled(seed: int = 8, share: float = 0.1) -> tuple[Floats, Integers, Floats, Floats, Integers]:
+    """Return a sample with all frauds as features, label and weight; and features and label of the whole."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(60_000, len(FEATURE_NAMES)))
+    label = (rng.random(len(features)) < expit(2 * features[:, 0] + features[:, 1] - 5)).astype(np.int64)
+    kept = (label == 1) | (rng.random(len(label)) < share)
+    weight = np.where(label == 1, 1.0, 1 / share)
+    return features[kept], label[kept], weight[kept], features, label
+
+
+@cache
+def weighted_booster() -> lgb.Booster:
+    features, label, weight, *_ = sampled()
+    return fit_booster(features, label, weight=weight, settings=tiny_settings(trees=40, learning_rate=0.1))
+
+
+def test_a_weighted_sample_gives_the_probabilities_of_the_whole() -> None:
+    """Calibrated in the mean and in every part of the scores; without weights it is several times too suspicious."""
+    features, label, weight, whole, truth = sampled(seed=9)
+    slope, intercept = fit_calibration(raw_margins(weighted_booster(), features), label, weight=weight)
+    margins = raw_margins(fold_calibration(weighted_booster(), slope, intercept), whole)
+    stated = expit(margins)
+    assert stated.mean() == pytest.approx(truth.mean(), rel=0.05)
+    for part in np.array_split(np.argsort(margins)[len(margins) // 2 :], 4):
+        assert stated[part].mean() == pytest.approx(truth[part].mean(), rel=0.25, abs=0.006)
+    blind = fit_booster(*sampled()[:2], settings=tiny_settings(trees=40, learning_rate=0.1))
+    assert expit(raw_margins(blind, whole)).mean() > 4 * truth.mean()
+
+
+def test_weights_of_one_train_the_same_model_to_the_last_bit() -> None:
+    features, label = table()
+    plain, ones = (
+        fit_booster(features, label, weight=weight, settings=tiny_settings()) for weight in (None, np.ones(ROWS))
+    )
+    assert trees_of(plain) == trees_of(ones)
+    margins = raw_margins(plain, features)
+    assert fit_calibration(margins, label) == fit_calibration(margins, label, weight=np.ones(ROWS))
+
+
+@pytest.mark.parametrize("frauds", [5, 200])
+def test_calibration_weighs_rows_as_if_each_stood_there_so_often(frauds: int) -> None:
+    rng = np.random.default_rng(5)
+    label = (np.arange(2000) < frauds).astype(np.int64)
+    margins = rng.normal(-2, 1, 2000) + 2 * label
+    weight = np.where(label == 1, 1, 7)
+    slope, intercept = fit_calibration(margins, label, weight=weight.astype(np.float64))
+    assert np.average(expit(slope * margins + intercept), weights=weight) == pytest.approx(
+        frauds / weight.sum(), rel=0.05
+    )
+
+
+def test_covers_count_the_transactions_that_rows_stand_for() -> None:
+    """So the base value is the mean margin of the bank, not of a sample with ten times its share of frauds."""
+    features, _, weight, whole, _ = sampled()
+    booster = weighted_booster()
+    base = TreeExplainer(booster.model_to_string()).base
+    mean = float(np.average(raw_margins(booster, features), weights=weight))
+    assert base == pytest.approx(mean, abs=0.02)
+    assert base == pytest.approx(float(raw_margins(booster, whole).mean()), abs=0.05)
+    assert abs(float(raw_margins(booster, features).mean()) - mean) > 0.3  # what it would be without
+    root = booster.dump_model()["tree_info"][0]["tree_structure"]
+    assert root["internal_count"] == pytest.approx(weight.sum(), abs=20)
+
+
+@pytest.mark.parametrize("make", [stump, lambda: booster_of(1), lambda: booster_of(12)])
+def test_covers_change_no_score_and_shap_values_still_add_up(make: Callable[[], lgb.Booster]) -> None:
+    features = table()[0]
+    weight = np.random.default_rng(1).integers(1, 30, len(features)).astype(np.float64)
+    covered = with_covers(make(), features, weight)
+    assert np.array_equal(raw_margins(covered, features), raw_margins(make(), features))
+    text = fold_calibration(covered, 0.7, -1.3).model_to_string()
+    shares = np.asarray(lgb.Booster(model_str=text).predict(features[:200], pred_contrib=True, num_threads=1))
+    contributions, base = TreeExplainer(text).explain(features[:200])
+    assert contributions == pytest.approx(shares[:, :-1], abs=1e-9)
+    assert base == pytest.approx(shares[0, -1], abs=1e-9)
+
+
+def test_covers_of_weight_one_count_every_row_and_not_only_the_part_each_tree_was_grown_from() -> None:
+    features, label = table()
+    booster = fit_booster(features, label, settings=tiny_settings())
+    for covered, grown in zip(
+        *(each.dump_model()["tree_info"] for each in (with_covers(booster, features, np.ones(ROWS)), booster)),
+        strict=True,
+    ):
+        assert covered["tree_structure"]["internal_count"] == ROWS
+        assert grown["tree_structure"]["internal_count"] < 0.9 * ROWS

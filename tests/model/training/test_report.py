@@ -65,7 +65,7 @@ def test_the_page_states_days_label_delay_statistics_age_and_the_verdict() -> No
 def test_the_page_says_when_the_requirement_is_met() -> None:
     perfect = evaluate_tiny(score=[0.9, 0.95, 0.1, 0.1, 0.1, 0.1])
     page = render(perfect, label_delay=timedelta(days=1), statistics_age=timedelta(hours=1))
-    assert page.count("  MET") == 2
+    assert page.count("  MET") == 4  # twice the requirement, and two rules about losses
     assert "NOT MET" not in page
 
 
@@ -84,3 +84,20 @@ def test_the_page_says_when_the_requirement_is_met() -> None:
 def test_a_label_delay_is_said_in_the_largest_whole_unit(span: timedelta, words: str) -> None:
     page = render(evaluate_tiny(), label_delay=span, statistics_age=timedelta(hours=1))
     assert f"label delay {words}, where" in page
+
+
+def test_the_page_says_whether_losses_stay_within_their_limits() -> None:
+    kept = render(evaluate_tiny(), label_delay=timedelta(days=1), statistics_age=timedelta(hours=1))
+    assert "  MET      fraud money passed a month 600, limit 500,000" in kept
+    assert "  NOT MET  frauds passed per 100 transactions 16.6667, at most 2" in kept
+    poor = evaluate_tiny(monthly_loss_limit=599)
+    page = render(poor, label_delay=timedelta(days=1), statistics_age=timedelta(hours=1))
+    assert "  NOT MET  fraud money passed a month 600, limit 599" in page
+
+
+def test_the_page_says_that_figures_are_from_a_sample_and_only_then() -> None:
+    spans = {"label_delay": timedelta(days=1), "statistics_age": timedelta(hours=1)}
+    page = render(evaluate_tiny(weight=[1, 1, 20, 20, 20, 20]), **spans)
+    assert "  82 transactions, 2 of them fraud (2.44 %)" in page
+    assert "  sampled, weights: 6 transactions were scored, all frauds among them" in page
+    assert "sampled" not in render(evaluate_tiny(), **spans)

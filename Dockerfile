@@ -1,0 +1,77 @@
+# Two images of one source: `service` answers payments, `retrain` trains, refreshes statistics and carries a small MLflow.
+#   docker build --target service -t antifraud-service:0.1.0 .
+#   docker build --target retrain -t antifraud-retrain:0.1.0 .
+# BASE must bring Python 3.11 or newer on Debian or Ubuntu. Pin it by digest in your own builds:
+#   --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:...
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+# --- what only the build needs: a compiler, pip ---------------------------------------------------------------------
+FROM ${BASE} AS build
+# Public Python images bring their own headers, Debian's python3 has them apart.
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+    && if [ ! -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then \
+           apt-get install -y -qq --no-install-recommends python3-dev python3-venv; \
+       fi \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY requirements/build.txt requirements/
+RUN python3 -m venv /build \
+    && /build/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r requirements/build.txt
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
+COPY antifraud antifraud
+COPY model model
+COPY service service
+# The kernel that explains is compiled here; without it a pod would be many times slower, so its absence is an error.
+RUN /build/bin/python -m pip wheel --quiet --no-cache-dir --no-build-isolation --no-deps --wheel-dir /wheels . \
+    && python3 -m zipfile -l /wheels/*.whl | grep -q _treeshap.abi3.so
+
+FROM build AS build-service
+COPY requirements/service.txt requirements/
+RUN python3 -m venv --without-pip /opt/antifraud \
+    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --require-hashes -r requirements/service.txt \
+    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl
+
+FROM build AS build-retrain
+COPY requirements/service.txt requirements/train.txt requirements/
+RUN python3 -m venv --without-pip /opt/antifraud \
+    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --require-hashes -r requirements/train.txt \
+    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl
+
+# --- what both images share -----------------------------------------------------------------------------------------
+FROM ${BASE} AS runtime
+# LightGBM needs the OpenMP runtime. pip is of no use in a container that cannot be written to.
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip* \
+    && mkdir -p /cache && chown 10001:10001 /cache
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="antifraud" \
+    org.opencontainers.image.description="Synchronous fraud scoring for card payments, with exact SHAP reasons" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+# /cache is the one folder beside /tmp that is written to; mount a volume there when the root is read-only.
+ENV PATH=/opt/antifraud/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    FRAUD_WORK_FOLDER=/cache \
+    FRAUD_HOST=0.0.0.0 \
+    FRAUD_CODE_VERSION=${REVISION}
+USER 10001:10001
+WORKDIR /cache
+ENTRYPOINT ["/opt/antifraud/bin/antifraud"]
+
+FROM runtime AS retrain
+COPY --from=build-retrain /opt/antifraud /opt/antifraud
+# Matplotlib and MLflow want to write settings of their own.
+ENV HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    MLFLOW_DISABLE_TELEMETRY=true
+CMD ["retrain", "--help"]
+
+FROM runtime AS service
+COPY --from=build-service /opt/antifraud /opt/antifraud
+ENV OMP_NUM_THREADS=1
+EXPOSE 8000
+CMD ["serve"]

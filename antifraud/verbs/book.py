@@ -1,0 +1,72 @@
+"""`antifraud book`: the protocol of a public book, with its baselines and ours."""
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from antifraud.options import settings_from
+
+TEXT = "Run the protocol of a public book on a history: its baselines reproduced, ours beside them."
+EXAMPLE = "antifraud book --history transactions.parquet --report book"
+_OPEN_KEY = b"only groups rows; nothing keyed leaves this command"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder for book.json and book.md")
+    parser.add_argument(
+        "--until", type=_day, metavar="YYYY-MM-DD", help="leave out this day and all later ones; default: none"
+    )
+    parser.add_argument(
+        "--weeks", type=_weeks, default=4, metavar="N", help="test weeks, counted from the end; default: 4"
+    )
+    parser.add_argument("--threads", type=int, help="processor cores to use")
+    parser.add_argument("--memory-limit", metavar="4GB", help="memory for preparation before it spills to disk")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    import json
+    import tempfile
+
+    from model.training.book import STAGES, run_book
+    from model.training.book_page import as_dict, render, render_markdown
+    from model.training.book_protocol import Protocol
+    from model.training.progress import Stages
+    from model.transaction import IdHasher
+
+    settings = settings_from(options)
+    options.report.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="scratch-", dir=options.report) as scratch,
+        Stages(STAGES, shown=True) as stages,
+    ):
+        comparison = run_book(
+            options.history,
+            settings=settings,
+            hasher=IdHasher(_OPEN_KEY),
+            scratch=Path(scratch),
+            protocol=Protocol(weeks=options.weeks),
+            until=options.until,
+            begin=stages.begin,
+        )
+    figures = json.dumps(as_dict(comparison), indent=2, allow_nan=False)
+    (options.report / "book.json").write_text(figures + "\n", encoding="utf-8")
+    (options.report / "book.md").write_text(render_markdown(comparison), encoding="utf-8")
+    print(render(comparison))
+    print(f"report: {options.report / 'book.md'}")
+    return 0
+
+
+def _day(text: str) -> int:
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a day as YYYY-MM-DD") from None
+
+
+def _weeks(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 52:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 52")
+    return int(text)

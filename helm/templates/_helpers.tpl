@@ -1,0 +1,84 @@
+{{/* Names and labels; everything else stands in the templates themselves. */}}
+
+{{- define "antifraud.name" -}}
+{{- .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "antifraud.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "antifraud.selector" -}}
+app.kubernetes.io/name: {{ include "antifraud.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "antifraud.labels" -}}
+{{ include "antifraud.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: antifraud
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "antifraud.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "antifraud.registryUri" -}}
+{{- if .Values.mlflow.enabled -}}
+http://{{ include "antifraud.fullname" . }}-mlflow:5000
+{{- else -}}
+{{ .Values.registry.uri }}
+{{- end -}}
+{{- end -}}
+
+{{- define "antifraud.idKeySecret" -}}
+{{- if .Values.mlflow.enabled -}}
+{{ include "antifraud.fullname" . }}-id-key
+{{- else -}}
+{{ .Values.idKey.secret }}
+{{- end -}}
+{{- end -}}
+
+{{- define "antifraud.historyClaim" -}}
+{{- if .Values.mlflow.enabled -}}
+{{ include "antifraud.fullname" . }}-history
+{{- else -}}
+{{ .Values.history.claim }}
+{{- end -}}
+{{- end -}}
+
+{{/* Payments a second that one pod answers when it uses exactly the CPU it requests. */}}
+{{- define "antifraud.tpsPerPod" -}}
+{{- mulf .Values.capacity.tpsPerCore (include "antifraud.cores" .Values.resources.cpu | float64) -}}
+{{- end -}}
+
+{{/* Pods at the planned peak: each at no more than headroom of what it can do, and one more that may be lost. */}}
+{{- define "antifraud.peakPods" -}}
+{{- $planned := mulf (include "antifraud.tpsPerPod" . | float64) .Values.capacity.headroom -}}
+{{- add 1 (ceil (divf .Values.capacity.peakTps $planned) | int) -}}
+{{- end -}}
+
+{{/* Pods at rest: all of them together carry the peak while the autoscaler has not reacted yet; never fewer than two. */}}
+{{- define "antifraud.restPods" -}}
+{{- max 2 (ceil (divf .Values.capacity.peakTps (include "antifraud.tpsPerPod" . | float64)) | int) -}}
+{{- end -}}
+
+{{/* CPU as a number of cores: 250m is 0.25. */}}
+{{- define "antifraud.cores" -}}
+{{- if hasSuffix "m" (toString .) -}}
+{{- divf (trimSuffix "m" . | float64) 1000 -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
