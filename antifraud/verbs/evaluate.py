@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, required=True, metavar="DIR", help="folder for the report; what is finished stays there"
     )
+    parser.add_argument("--no-register", action="store_true", help="keep the report out of the MLflow registry")
     parser.add_argument("--quick", action="store_true", help="without the table of label delays and statistics ages")
     parser.add_argument(
         "--until",
@@ -47,8 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
+    from model.registry import registry_uri
     from model.training.walk_forward.folds import FoldPlan
     from model.training.walk_forward.measuring import Resampling
+    from model.training.walk_forward.register import register
     from model.training.walk_forward.run import EvaluationPlan, evaluate_history
 
     settings = settings_from(options)
@@ -59,9 +62,12 @@ def run(options: argparse.Namespace) -> int:
         until=options.until,
         quick=options.quick,
     )
-    evaluate_history(options.history, options.report, settings=settings, plan=plan)
+    document = evaluate_history(options.history, options.report, settings=settings, plan=plan)
     print((options.report / "evaluation.txt").read_text(encoding="utf-8"), end="")
-    print(f"\nreport: {options.report}")
+    print(f"\nreport: {options.report / 'evaluation.html'}")
+    if not options.no_register:
+        run_id = register(document, options.report, tracking_uri=registry_uri(settings))
+        print(f"kept in the registry as run {run_id}")
     return 0
 
 

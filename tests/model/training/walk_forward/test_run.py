@@ -6,8 +6,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from mlflow import MlflowClient
 
 from antifraud.cli import main
+from model.registry import embedded_uri
 from model.settings import Settings, load_settings
 from model.training.split import DAY, SplitError
 from model.training.walk_forward import learners, measuring
@@ -197,6 +199,12 @@ def test_verb_evaluates_and_prints_the_page(
     page = capsys.readouterr().out
     assert page.startswith("Walked forward from 2026-02-06 to 2026-02-09: 1 folds")
     assert "amount alone" in page
+    run_id = page.rpartition("kept in the registry as run ")[2].strip()
+    client = MlflowClient(tracking_uri=embedded_uri(tmp_path / "work"))
+    kept = {file.path for file in client.list_artifacts(run_id, "evaluation")}
+    assert kept == {f"evaluation/evaluation.{ending}" for ending in ("json", "txt", "html")}
+    document = json.loads((tmp_path / "report" / "evaluation.json").read_text(encoding="utf-8"))
+    assert client.get_run(run_id).data.metrics["recall_at_fpr_5pct"] == document["recall_at_fpr_5pct"]
     assert main(["cutoffs", "--report", str(tmp_path / "report")]) == 0
     assert "5.00% review or decline" in capsys.readouterr().out
 
