@@ -17,6 +17,17 @@ def add_common(parser: Parser) -> None:
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow registry; default: embedded in the work folder")
 
 
+def add_training(parser: Parser) -> None:
+    """Add what every verb that trains a model takes."""
+    parser.add_argument("--label-delay", metavar="1d", help="from a payment to its fraud report (s, m, h, d)")
+    parser.add_argument("--statistics-age", metavar="1h", help="how often statistics are refreshed")
+    parser.add_argument("--trees", type=int, help="trees of the model")
+    parser.add_argument("--leaves", type=int, help="leaves of a tree")
+    parser.add_argument("--seed", type=int, help="seed of everything random")
+    parser.add_argument("--threads", type=int, help="processor cores to use")
+    parser.add_argument("--memory-limit", metavar="4GB", help="memory for preparation before it spills to disk")
+
+
 def settings_from(options: argparse.Namespace) -> "Settings":
     """Return the settings of the environment, with the options of this call above them."""
     from model.settings import Settings, load_settings

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from antifraud.options import add_common, settings_from
+from antifraud.options import add_common, add_training, settings_from
 
 TEXT = "Walk forward through a history: train, choose cut-offs and test, as the product would have served it."
 EXAMPLE = (
@@ -37,13 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resamples", type=int, default=400, metavar="N", help="draws for intervals; default: 400")
     add_common(parser)
-    parser.add_argument("--label-delay", metavar="1d", help="from a payment to its fraud report (s, m, h, d)")
-    parser.add_argument("--statistics-age", metavar="1h", help="how often statistics are refreshed")
-    parser.add_argument("--trees", type=int, help="trees of the model")
-    parser.add_argument("--leaves", type=int, help="leaves of a tree")
-    parser.add_argument("--seed", type=int, help="seed of everything random")
-    parser.add_argument("--threads", type=int, help="processor cores to use")
-    parser.add_argument("--memory-limit", metavar="4GB", help="memory for preparation before it spills to disk")
+    add_training(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, settings_from
+from antifraud.options import add_common, add_training, settings_from
 
 if TYPE_CHECKING:
     from model.training.retrain import RetrainOutcome
@@ -28,13 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kept-is-success", action="store_true", help="exit with 0 in place of 10 and 11, for simple schedulers"
     )
-    parser.add_argument("--label-delay", metavar="1d", help="from a payment to its fraud report (s, m, h, d)")
-    parser.add_argument("--statistics-age", metavar="1h", help="how often statistics are refreshed")
-    parser.add_argument("--trees", type=int, help="trees of the model")
-    parser.add_argument("--leaves", type=int, help="leaves of a tree")
-    parser.add_argument("--seed", type=int, help="seed of everything random")
-    parser.add_argument("--threads", type=int, help="processor cores to use")
-    parser.add_argument("--memory-limit", metavar="4GB", help="memory for preparation before it spills to disk")
+    add_training(parser)
     parser.add_argument("--max-training-rows", type=int, metavar="N", help="from how many rows on to take a sample")
     parser.add_argument("--gate-alpha", type=float, metavar="0.05", help="error that the comparison allows")
     parser.add_argument("--gate-resamples", type=int, metavar="N", help="resamples of the bootstrap")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, settings_from
+from antifraud.options import add_common, add_training, settings_from
 
 if TYPE_CHECKING:
     from model.settings import Settings
@@ -18,13 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
     add_common(parser)
     parser.add_argument("--appoint", action="store_true", help="make it the champion even if there is one already")
-    parser.add_argument("--label-delay", metavar="1d", help="from a payment to its fraud report (s, m, h, d)")
-    parser.add_argument("--statistics-age", metavar="1h", help="how often statistics are refreshed")
-    parser.add_argument("--trees", type=int, help="trees of the model")
-    parser.add_argument("--leaves", type=int, help="leaves of a tree")
-    parser.add_argument("--seed", type=int, help="seed of everything random")
-    parser.add_argument("--threads", type=int, help="processor cores to use")
-    parser.add_argument("--memory-limit", metavar="4GB", help="memory for preparation before it spills to disk")
+    add_training(parser)
 
 
 def run(options: argparse.Namespace) -> int:
