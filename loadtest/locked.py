@@ -1,17 +1,12 @@
 """Environments of their own under var/peers, made only when asked, from hash-locked requirements."""
 
 import hashlib
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.peers.catalogue import ENVIRONMENTS
-from loadtest.peers.environments import EnvironmentMissingError
-from loadtest.peers.processes import last_line, run_command
-
-INSTALL_SECONDS = 1800.0
+from loadtest.peers.environments import run_installer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +41,9 @@ class Environment:
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
-        _run([str(python), "-m", "venv", str(self.folder)])
-        _run([*pip, "install", "--require-hashes", "-r", str(self.requirements)])
+        run_installer([str(python), "-m", "venv", str(self.folder)])
+        run_installer([*pip, "install", "--require-hashes", "-r", str(self.requirements)])
         (self.folder / "installed").write_text(self._fingerprint(), encoding="utf-8")
 
     def _fingerprint(self) -> str:
         return hashlib.sha256(self.requirements.read_bytes()).hexdigest()
-
-
-def _run(command: list[str]) -> None:
-    # Without .pyc files a large package would be compiled again at every start.
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    try:
-        done = run_command(command, seconds=INSTALL_SECONDS, variables=variables)
-    except subprocess.TimeoutExpired:
-        raise EnvironmentMissingError(f"installing took longer than {INSTALL_SECONDS:.0f} s") from None
-    if done.returncode:
-        raise EnvironmentMissingError(f"cannot be installed: {last_line(done.stderr)}")

@@ -49,8 +49,8 @@ def install(peer: Peer) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     pip = [str(peer.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
-    _run([sys.executable, "-m", "venv", str(folder)])
-    _run([*pip, "install", "--require-hashes", "-r", str(peer.requirements)])
+    run_installer([sys.executable, "-m", "venv", str(folder)])
+    run_installer([*pip, "install", "--require-hashes", "-r", str(peer.requirements)])
     _stamp(peer).write_text(_fingerprint(peer), encoding="utf-8")
 
 
@@ -69,7 +69,14 @@ def _fingerprint(peer: Peer) -> str:
     return f"{digest} {sys.version_info.major}.{sys.version_info.minor}\n"
 
 
-def _run(command: list[str]) -> None:
+def run_installer(command: list[str]) -> None:
+    """Run one step of an installation.
+
+    Raises
+    ------
+    EnvironmentMissingError
+        If it fails or takes too long.
+    """
     # Without .pyc files a large package would be compiled again at every start.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     try:
