@@ -78,6 +78,7 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
 	@$(LOCK) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+	@echo 'setuptools>=80' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
 	@for peer in bentoml fastapi_shap mlflow mlserver; do \
 		$(LOCK) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
