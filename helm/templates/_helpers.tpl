@@ -81,6 +81,12 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- max 2 (ceil (divf .Values.capacity.peakTps (include "antifraud.tpsPerPod" . | float64)) | int) -}}
 {{- end -}}
 
+{{/* Memory as a number of MiB: 1Gi is 1024. */}}
+{{- define "antifraud.mebibytes" -}}
+{{- $units := dict "Mi" 1 "Gi" 1024 "Ti" 1048576 -}}
+{{- mul (regexFind "^[0-9]+" .) (get $units (regexFind "[A-Z]i$" .)) -}}
+{{- end -}}
+
 {{/* CPU as a number of cores: 250m is 0.25. */}}
 {{- define "antifraud.cores" -}}
 {{- if hasSuffix "m" (toString .) -}}

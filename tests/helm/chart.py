@@ -18,17 +18,17 @@ _PLACES = [os.environ.get("TOOLS", ""), str(ROOT / ".tools" / "bin"), os.environ
 Manifest = dict[str, Any]
 
 
-def helm() -> str:
-    """Return the program; without it the test is skipped, and fails in CI."""
-    found = shutil.which("helm", path=os.pathsep.join(place for place in _PLACES if place))
+def program(name: str) -> str:
+    """Return where a program is; without it the test is skipped, and fails in CI."""
+    found = shutil.which(name, path=os.pathsep.join(place for place in _PLACES if place))
     if found is None and os.environ.get("CI"):
-        pytest.fail("helm not found; `make tools` installs it")
-    return found or pytest.skip("helm not found; `make tools` installs it")
+        pytest.fail(f"{name} not found; `make tools` installs it")
+    return found or pytest.skip(f"{name} not found; `make tools` installs it")
 
 
 def template(*arguments: str | Path, chart: Path = CHART, release: str = RELEASE) -> "subprocess.CompletedProcess[str]":
     """Return what `helm template` with these arguments says, whether it fails or not."""
-    command = [helm(), "template", release, str(chart), "--kube-version", "1.33.0", *map(str, arguments)]
+    command = [program("helm"), "template", release, str(chart), "--kube-version", "1.33.0", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
