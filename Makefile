@@ -19,7 +19,10 @@ REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 LOAD_INSTALLED := .venv/load-installed
-.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s images image-sizes test-images test-cluster
+# Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
+export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
+.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s chart tools schemas \
+	images image-sizes test-images test-cluster
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,12 +33,13 @@ run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port
 test: $(INSTALLED)  ## Run all tests (TEST_HISTORY=file adds those on public transactions; ARGS=... goes to pytest)
 	@$(BIN)/pytest $(ARGS)
 
-check: lint test  ## The one gate: format, lint, types, import contracts, generated pages, tests
+check: lint chart test  ## The one gate: format, lint, types, import contracts, generated pages, the chart, tests
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary helm k8s
 	@out=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
 	@$(BIN)/antifraud reasons --check docs/reasons.md
 	@$(BIN)/antifraud settings --check docs/settings.md
@@ -81,6 +85,16 @@ k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README
 	@$(BIN)/python k8s/render.py
 	@$(BIN)/python helm/values_page.py
 
+chart: $(INSTALLED)  ## Check the chart without a cluster: Helm, unit tests, schemas, kube-score, alerts, k8s/ (after make tools)
+	@$(BIN)/python helm/checks/check.py
+
+tools:  ## Install what `make chart` needs into .tools/, unless it is on the PATH or in the folder TOOLS
+	@helm/checks/tools.sh
+
+schemas: $(INSTALLED)  ## Take the schemas of Kubernetes' own kinds from a real API server (KUBECONFIG=file, needs kubectl)
+	@kubectl get --raw /openapi/v2 | $(BIN)/python helm/checks/schemas.py \
+		"$$(kubectl get --raw /version | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["gitVersion"])')"
+
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
@@ -93,7 +107,7 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 		$(LOCK:3.11=3.12) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 
 clean:  ## Remove all that was made here: var/, .venv and caches
-	@rm -rf var .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	@rm -rf var .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
 
 $(INSTALLED): requirements/dev.txt pyproject.toml setup.py $(wildcard model/*.c model/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

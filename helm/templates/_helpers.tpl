@@ -4,12 +4,19 @@
 {{- .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* At most 44 characters: the longest name made of it is a CronJob's, which may have 52. */}}
 {{- define "antifraud.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 44 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 44 | trimSuffix "-" -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A Job cannot be changed: what would change it makes another one. */}}
+{{- define "antifraud.bootstrapName" -}}
+{{- $inputs := list .Chart.Version .Chart.AppVersion .Values.image.retrain .Values.image.pullPolicy .Values.image.pullSecrets .Values.idKey.key .Values.mlflow.simulate -}}
+{{- include "antifraud.fullname" . }}-bootstrap-{{ $inputs | toJson | sha256sum | trunc 8 -}}
 {{- end -}}
 
 {{- define "antifraud.selector" -}}
