@@ -7,11 +7,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url
 
+# Images: any builder that takes docker's options, any base with Python 3.11 or newer on Debian or Ubuntu.
+IMAGE_TOOL ?= $(notdir $(firstword $(shell command -v docker podman) docker))
+IMAGE_BUILD ?= $(IMAGE_TOOL) build
+IMAGE_RUN ?= $(IMAGE_TOOL) run
+IMAGE_BASE ?= docker.io/library/python:3.11-slim-bookworm
+IMAGE_PREFIX ?= localhost/antifraud
+IMAGE_TARGETS ?= service retrain
+TAG ?= 0.1.0
+REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
 .DEFAULT_GOAL := help
 LOAD_INSTALLED := .venv/load-installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
-.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s chart tools schemas
+.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s chart tools schemas \
+	images image-sizes test-images test-cluster
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +70,16 @@ profile: $(INSTALLED)  ## Show where the microseconds of one answer go (after ma
 
 capacity: $(INSTALLED)  ## Measure the highest rate at p99 <= 5 ms and write loadtest/capacity.json
 	@$(BIN)/python -m loadtest.capacity $(ARGS)
+
+images:  ## Build both images (IMAGE_BUILD, IMAGE_BASE, IMAGE_PREFIX, TAG, REVISION; IMAGE_TARGETS=service for one)
+	@for target in $(IMAGE_TARGETS); do \
+		$(IMAGE_BUILD) --target $$target -t $(IMAGE_PREFIX)-$$target:$(TAG) --build-arg BASE=$(IMAGE_BASE) \
+			--build-arg VERSION=$(TAG) --build-arg REVISION=$(REVISION) . || exit 1; done
+
+image-sizes:  ## Say what is in an image, biggest first, in MB (IMAGE_TARGETS=service)
+	@for target in $(IMAGE_TARGETS); do \
+		$(IMAGE_RUN) --rm --user 0 --volume $(CURDIR)/.ci/image_sizes.py:/sizes.py:ro --entrypoint python3 \
+			$(IMAGE_PREFIX)-$$target:$(TAG) /sizes.py $$target || exit 1; done
 
 k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README.md (needs helm)
 	@$(BIN)/python k8s/render.py
