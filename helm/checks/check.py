@@ -26,7 +26,7 @@ RELEASE = "antifraud"
 KUBERNETES = "1.33"  # whose schemas are kept
 VALUES: dict[str, Path | None] = {
     "default": None,
-    "production": CHART / "values-production.yaml",
+    **{path.stem.removeprefix("values-"): path for path in sorted(CHART.glob("values-*.yaml"))},
     **{path.stem: path for path in sorted((CHECKS / "values").glob("*.yaml"))},
 }
 CUSTOM_RESOURCES = ("monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1")

@@ -33,7 +33,7 @@ schemas = load("schemas")
 
 
 @pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Return a function that runs `main` with one check, of programs and problems as given."""
     monkeypatch.setattr(check, "WORK", tmp_path / "chart")
     monkeypatch.setenv("PATH", os.environ["PATH"])
@@ -43,7 +43,7 @@ def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         monkeypatch.setattr(check, "CHECKED", (check.Check("a check", programs, lambda: iter(problems)),))
         return int(check.main())
 
-    yield run
+    return run
 
 
 def test_a_program_that_is_missing_is_named_and_only_left_out_on_a_laptop(

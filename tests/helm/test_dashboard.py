@@ -1,4 +1,4 @@
-"""The dashboard is one that Grafana can show: every panel in its place, with a unit, a question and a legend that exists."""
+"""The dashboard is one that Grafana can show: panels in their places, with units, questions and legends that exist."""
 
 import json
 import re

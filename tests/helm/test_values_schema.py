@@ -10,7 +10,7 @@ from model.settings import Settings
 from tests.helm.chart import CHART, render, settings, template
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-OWN = {"ID_KEY", "ID_KEY_FILE", "TRACKING_URI", "PORT", "HOST", "WORK_FOLDER", "DRAIN_SECONDS"}
+OWN = {"ID_KEY", "ID_KEY_FILE", "TRACKING_URI", "PORT", "HOST", "WORK_FOLDER", "DRAIN_SECONDS", "LABEL_DELAY"}
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a value that nobody reads", {"replicaCount": 3}),
@@ -41,6 +41,10 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a setting in small letters", {"settings": {"log_level": "info"}}),
     ("a setting with the prefix twice", {"settings": {"FRAUD_LOG_LEVEL": "info"}}),
     ("a misspelt setting", {"settings": {"POLL_SECOND": "30"}}),
+    ("a setting of the training for the service", {"settings": {"TREES": "100"}}),
+    ("a setting of the service for the jobs", {"jobSettings": {"POLL_SECONDS": "30"}}),
+    ("a misspelt setting of the jobs", {"jobSettings": {"GATE_ALFA": "0.05"}}),
+    ("a setting of the jobs that has its own value", {"jobSettings": {"LABEL_DELAY": "2d"}}),
     ("a setting as a number", {"settings": {"POLL_SECONDS": 30}}),
     ("the id key in plain sight", {"settings": {"ID_KEY": "0123456789abcdef"}}),
     ("a setting that the chart makes", {"settings": {"DRAIN_SECONDS": "9"}}),
@@ -96,16 +100,14 @@ def test_a_route_without_a_gateway_is_refused_with_the_name_of_the_value() -> No
     assert "httpRoute.gateway.name must name the Gateway" in done.stderr
 
 
-def test_knows_every_setting_of_the_product_but_those_that_the_chart_makes() -> None:
-    assert (
-        set(SCHEMA["properties"]["settings"]["propertyNames"]["enum"])
-        == {name.upper() for name in Settings.model_fields} - OWN
-    )
+def test_every_setting_of_the_product_is_the_services_or_the_jobs_or_made_by_the_chart() -> None:
+    service, jobs = (SCHEMA["properties"][name]["propertyNames"]["enum"] for name in ("settings", "jobSettings"))
+    assert sorted([*service, *jobs, *OWN]) == sorted(name.upper() for name in Settings.model_fields)
 
 
 def test_every_object_is_closed_and_requires_what_the_templates_read() -> None:
     open_ones = [path for path, node in objects(SCHEMA, "") if node.get("additionalProperties") is not False]
-    assert sorted(open_ones) == ["/global", "/monitoring/labels", "/settings"]
+    assert sorted(open_ones) == ["/global", "/jobSettings", "/monitoring/labels", "/settings"]
     for path, node in objects(SCHEMA, ""):
         assert set(node.get("required", [])) == set(node.get("properties", {})) - {"global"}, path
 
