@@ -15,7 +15,7 @@
 
 {{/* A Job cannot be changed: what would change it makes another one. */}}
 {{- define "antifraud.bootstrapName" -}}
-{{- $inputs := list .Chart.Version .Chart.AppVersion .Values.image.retrain .Values.image.pullPolicy .Values.image.pullSecrets .Values.idKey.key .Values.mlflow.simulate -}}
+{{- $inputs := list .Chart.Version .Chart.AppVersion .Values.image.retrain .Values.image.pullPolicy .Values.image.pullSecrets .Values.idKey.key .Values.history.folder .Values.mlflow.simulate -}}
 {{- include "antifraud.fullname" . }}-bootstrap-{{ $inputs | toJson | sha256sum | trunc 8 -}}
 {{- end -}}
 
@@ -63,6 +63,10 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- else -}}
 {{ .Values.history.claim }}
 {{- end -}}
+{{- end -}}
+
+{{- define "antifraud.historyFolder" -}}
+/history{{ with .Values.history.folder }}/{{ . }}{{ end }}
 {{- end -}}
 
 {{/* Payments a second that one pod answers when it uses exactly the CPU it requests. */}}
