@@ -81,6 +81,21 @@ image-sizes:  ## Say what is in an image, biggest first, in MB (IMAGE_TARGETS=se
 		$(IMAGE_RUN) --rm --user 0 --volume $(CURDIR)/.ci/image_sizes.py:/sizes.py:ro --entrypoint python3 \
 			$(IMAGE_PREFIX)-$$target:$(TAG) /sizes.py $$target || exit 1; done
 
+test-images: $(INSTALLED)  ## Test both images: read-only, user 10001, no compiler, no pip, size (IMAGE_RUN, after make images)
+	@TEST_IMAGES='$(IMAGE_PREFIX):$(TAG)' TEST_IMAGE_RUN='$(IMAGE_RUN)' TEST_IMAGE_TOOL='$(IMAGE_TOOL)' \
+		$(BIN)/pytest -m image tests/images $(ARGS)
+
+# KUBECONFIG=file names the cluster; IMAGE_LOAD='kind load docker-image {}' gives it an image, nothing where it pulls them.
+# ADDRESS=host:port of the ingress controller, where the Ingress does not say it. Two service images: the second is rolled out.
+test-cluster: $(INSTALLED)  ## Prove the chart on a cluster, a quarter of an hour (KUBECONFIG=file IMAGE_LOAD='... {}', ARGS=...)
+	@[ -n "$(KUBECONFIG)" ] || { echo "which cluster? make test-cluster KUBECONFIG=file IMAGE_LOAD='...'"; exit 2; }
+	@$(MAKE) --no-print-directory images
+	@$(MAKE) --no-print-directory images IMAGE_TARGETS=service TAG=$(TAG)-next REVISION=next
+	@for image in $(IMAGE_PREFIX)-service:$(TAG) $(IMAGE_PREFIX)-service:$(TAG)-next $(IMAGE_PREFIX)-retrain:$(TAG); do \
+		$(if $(IMAGE_LOAD),$(subst {},$$image,$(IMAGE_LOAD)),true) || exit 1; done
+	@CLUSTER_KUBECONFIG='$(KUBECONFIG)' CLUSTER_PREFIX='$(IMAGE_PREFIX)' CLUSTER_TAG='$(TAG)' CLUSTER_ADDRESS='$(ADDRESS)' \
+		$(BIN)/pytest -m cluster tests/cluster $(ARGS)
+
 k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README.md (needs helm)
 	@$(BIN)/python k8s/render.py
 	@$(BIN)/python helm/values_page.py
