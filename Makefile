@@ -99,6 +99,7 @@ test-cluster: $(INSTALLED)  ## Prove the chart on a cluster, a quarter of an hou
 k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README.md (needs helm)
 	@$(BIN)/python k8s/render.py
 	@$(BIN)/python helm/values_page.py
+	@$(BIN)/python helm/capacity_page.py
 
 chart: $(INSTALLED)  ## Check the chart without a cluster: Helm, unit tests, schemas, kube-score, alerts, k8s/ (after make tools)
 	@$(BIN)/python helm/checks/check.py

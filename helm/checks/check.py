@@ -198,8 +198,8 @@ def alerts() -> Iterator[str]:
 
 
 def written() -> Iterator[str]:
-    """`k8s/` and the table of values are what the chart says."""
-    for script in ("k8s/render.py", "helm/values_page.py"):
+    """`k8s/`, the table of values and the one of pods are what the chart says."""
+    for script in ("k8s/render.py", "helm/values_page.py", "helm/capacity_page.py"):
         code, said = run(sys.executable, script, "--check")
         if code:
             yield said
@@ -212,7 +212,7 @@ CHECKED = (
     Check("schemas (kubeconform)", ("helm", "kubeconform"), schemas),
     Check("kube-score", ("helm", "kube-score"), scores),
     Check("alerts (promtool)", ("helm", "promtool"), alerts),
-    Check("k8s/ and helm/README.md", ("helm",), written),
+    Check("k8s/ and pages", ("helm",), written),
 )
 
 if __name__ == "__main__":

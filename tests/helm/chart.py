@@ -1,10 +1,13 @@
 """Renders the chart as an operator would."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -53,3 +56,14 @@ def one(manifests: list[Manifest], kind: str, name: str = RELEASE) -> Manifest:
     found = [one for one in manifests if one["kind"] == kind and one["metadata"]["name"] == name]
     assert len(found) == 1, f"{len(found)} objects {kind}/{name}"
     return found[0]
+
+
+def load(path: str) -> ModuleType:
+    """Return a script of `helm/` as a module."""
+    spec = importlib.util.spec_from_file_location(f"helm_{Path(path).name}", CHART / f"{path}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

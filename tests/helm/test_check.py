@@ -1,35 +1,21 @@
 """`make chart` finds what it is for, and leaves nothing out in silence."""
 
-import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, Manifest, one, program, render, settings
+from tests.helm.chart import CHART, Manifest, load, one, program, render, settings
 
 WAIVER = {"check": "container-resources", "objects": "Pod/.*", "finding": "CPU limit", "reason": "throttling"}
 
 
-def load(name: str) -> ModuleType:
-    """Return a script of `helm/checks` as a module."""
-    spec = importlib.util.spec_from_file_location(f"helm_checks_{name}", CHART / "checks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-check = load("check")
-schemas = load("schemas")
+check = load("checks/check")
+schemas = load("checks/schemas")
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """The autoscaler's numbers follow the formula written above its template, whatever the capacity."""
 
+import json
 import math
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.helm.chart import one, render, settings
+from tests.helm.chart import CHART, ROOT, load, one, render, settings
 
 CASES: list[dict[str, Any]] = [
     {},
@@ -51,6 +53,25 @@ def test_the_peak_is_carried_before_the_autoscaler_acts_and_without_one_pod_afte
     assert spec["minReplicas"] * pod >= given["capacity__peakTps"]
     assert (spec["maxReplicas"] - 1) * pod * given["capacity__headroom"] >= given["capacity__peakTps"]
     assert spec["maxReplicas"] > spec["minReplicas"] or given["capacity__headroom"] == 1
+
+
+def test_the_capacity_of_a_core_is_no_more_than_was_measured() -> None:
+    measured = ROOT / "loadtest" / "capacity.json"
+    if not measured.is_file():
+        pytest.skip("loadtest/capacity.json is not there: `make capacity` writes it")
+    assert DEFAULT["capacity__tpsPerCore"] <= json.loads(measured.read_text(encoding="utf-8"))["rate_per_core"]
+
+
+def test_defaults_are_those_of_the_values() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert {name: values[name.split("__")[0]][name.split("__")[1]] for name in DEFAULT} == DEFAULT
+
+
+def test_the_sheet_of_pods_and_cores_is_the_formulas() -> None:
+    page = load("capacity_page")
+    sizing = page.sizing(4000)
+    assert sizing == page.Sizing(4000, at_rest=11, planned=19, at_most=38, cores=0.25)
+    assert sizing.core_hours(4000, 19) == pytest.approx(19 * 0.25 / 3600 * 250)  # 250 s for a million
 
 
 def ceil(value: float) -> int:
