@@ -78,8 +78,8 @@ images:  ## Build both images (IMAGE_BUILD, IMAGE_BASE, IMAGE_PREFIX, TAG, REVIS
 
 image-sizes:  ## Say what is in an image, biggest first, in MB (IMAGE_TARGETS=service)
 	@for target in $(IMAGE_TARGETS); do \
-		$(IMAGE_RUN) --rm --user 0 --volume $(CURDIR)/.ci/image_sizes.py:/sizes.py:ro --entrypoint python3 \
-			$(IMAGE_PREFIX)-$$target:$(TAG) /sizes.py $$target || exit 1; done
+		echo "$$target"; \
+		$(IMAGE_RUN) --rm -i --user 0 --entrypoint python3 $(IMAGE_PREFIX)-$$target:$(TAG) - <.ci/image_sizes.py || exit 1; done
 
 test-images: $(INSTALLED)  ## Test both images: read-only, user 10001, no compiler, no pip, size (IMAGE_RUN, after make images)
 	@TEST_IMAGES='$(IMAGE_PREFIX):$(TAG)' TEST_IMAGE_RUN='$(IMAGE_RUN)' TEST_IMAGE_TOOL='$(IMAGE_TOOL)' \

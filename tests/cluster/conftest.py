@@ -13,6 +13,7 @@ from tests.cluster.release import Images, Release
 
 # Not KUBECONFIG itself: `make test` must never touch the cluster that a shell happens to be pointed at.
 KUBECONFIG = os.environ.get("CLUSTER_KUBECONFIG", "")
+KEEP = bool(os.environ.get("CLUSTER_KEEP"))
 REPORT = Path("var/cluster/report.json")
 HERE = Path(__file__).parent
 
@@ -24,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no cluster: make test-cluster KUBECONFIG=... IMAGE_LOAD='...'"))
 
 
-_report = Report(REPORT)
+_report = Report(REPORT, keep=KEEP)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -43,11 +44,12 @@ def report() -> Report:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster, with a namespace made for these tests."""
+    """The cluster, with a namespace made for these tests; with CLUSTER_KEEP=1 it is kept and used again."""
     cluster = Cluster(KUBECONFIG, os.environ.get("CLUSTER_NAMESPACE", "antifraud-test"))
-    cluster.make_namespace()
+    if not (KEEP and cluster.has_namespace()):
+        cluster.make_namespace()
     yield cluster
-    if not os.environ.get("CLUSTER_KEEP"):
+    if not KEEP:
         cluster.delete_namespace(wait=False)
 
 
@@ -62,8 +64,9 @@ def images() -> Images:
 def installed(cluster: Cluster, images: Images, report: Report) -> Release:
     """The release, installed on the empty namespace until `helm test` passes."""
     release = Release(cluster, images, ingress=os.environ.get("CLUSTER_ADDRESS", ""))
-    release.install()
-    report.note("install", **release.figures)
+    if not release.is_installed():
+        release.install()
+        report.note("install", **release.figures)
     return release
 
 

@@ -10,11 +10,19 @@ SHOWN = ("rate", "seconds", "due", "answered", "refused", "retried", "p50_ms", "
 
 
 class Report:
-    """Figures observed, written to a file as they come and printed in the end."""
+    """Figures observed, written to a file as they come and printed in the end.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    keep
+        Go on with what the file holds, for a run of some of the tests.
+    """
+
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
         self._path = path
         self.figures: dict[str, Any] = {}
+        if keep and path.is_file():
+            self.figures = json.loads(path.read_text(encoding="utf-8"))
 
     def note(self, name: str, **figures: Any) -> None:
         """Keep figures under a name."""

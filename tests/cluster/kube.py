@@ -74,6 +74,10 @@ class Cluster:
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         return self.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(listed))
 
+    def has_namespace(self) -> bool:
+        """Whether the namespace is there."""
+        return self.kubectl("get", "namespace", self.namespace, check=False).code == 0
+
     def make_namespace(self) -> None:
         """Make the namespace anew, with Pod Security `restricted` enforced and warned of."""
         self.delete_namespace()

@@ -27,7 +27,7 @@ def test_a_new_image_then_a_changed_setting_then_the_way_back_lose_no_payment(re
         "rollback": lambda: release.rollback(revision),
     }
     seconds: dict[str, float] = {}
-    with under_load(release, report, "rollout", Stage(RATE, 130)) as load:
+    with under_load(release, report, "rollout", Stage(RATE, 110)) as load:
         for name, step in steps.items():
             before, began = release.names(), time.monotonic()
             step()
@@ -42,7 +42,7 @@ def test_a_new_image_then_a_changed_setting_then_the_way_back_lose_no_payment(re
 
 
 def test_a_deleted_pod_loses_no_payment_with_one_retry(release: Release, report: Report) -> None:
-    with under_load(release, report, "deleted_pod", Stage(RATE, 45)) as load:
+    with under_load(release, report, "deleted_pod", Stage(RATE, 40)) as load:
         gone = sorted(release.names())[0]
         release.cluster.kubectl("delete", "pod", gone, "--wait=false")
         release.settle()
@@ -53,7 +53,7 @@ def test_a_deleted_pod_loses_no_payment_with_one_retry(release: Release, report:
 def test_a_drain_takes_one_pod_at_a_time_and_loses_no_payment(release: Release, report: Report) -> None:
     """By the eviction API, which is what `kubectl drain` asks for each pod."""
     first, second = sorted(release.names())[:2]
-    with under_load(release, report, "drain", Stage(RATE, 75)) as load:
+    with under_load(release, report, "drain", Stage(RATE, 60)) as load:
         assert evict(release, first) == ""
         refusal = evict(release, second)
         assert "disruption budget" in refusal, refusal

@@ -31,11 +31,11 @@ def named(target: str) -> str:
     return f"{prefix}-{target}:{tag}"
 
 
-def run(target: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def run(target: str, *command: str, options: tuple[str, ...] = (), given: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program of the image in place of its own."""
     program, *arguments = command
     words = [*RUN, *CAREFULLY, *WRITABLE, *options, "--entrypoint", program, named(target), *arguments]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(words, input=given, capture_output=True, text=True, timeout=120, check=False)
 
 
 def said(target: str, code: str, *options: str) -> str:
@@ -121,8 +121,8 @@ for verb in (["simulate", "--out", history, *size], ["retrain", "--history", his
 
 
 def test_the_service_image_is_small() -> None:
-    options = ("--user", "0", "--volume", f"{SIZES}:/sizes.py:ro", "--cap-add", "DAC_OVERRIDE")
-    done = run("service", "python3", "/sizes.py", options=options)
+    options = ("--interactive", "--user", "0", "--cap-add", "DAC_OVERRIDE")
+    done = run("service", "python3", "-", options=options, given=SIZES.read_text(encoding="utf-8"))
     assert done.returncode == 0, done.stderr
     found = re.search(r"\*\*(\d+)\*\* \| \*\*all\*\*", done.stdout)
     assert found, done.stdout
