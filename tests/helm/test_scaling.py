@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, ROOT, load, one, render, settings
+from tests.helm.chart import CHART, ROOT, load, one, program, render, settings
 
 CASES: list[dict[str, Any]] = [
     {},
@@ -67,7 +69,8 @@ def test_defaults_are_those_of_the_values() -> None:
     assert {name: values[name.split("__")[0]][name.split("__")[1]] for name in DEFAULT} == DEFAULT
 
 
-def test_the_sheet_of_pods_and_cores_is_the_formulas() -> None:
+def test_the_sheet_of_pods_and_cores_is_the_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(program("helm")).parent), prepend=os.pathsep)
     page = load("capacity_page")
     sizing = page.sizing(4000)
     assert sizing == page.Sizing(4000, at_rest=11, planned=19, at_most=38, cores=0.25)
