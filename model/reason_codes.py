@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from model.features import NIGHT_ENDS
-from model.wording import frauds, how_recent, money, payments, times
+from model.features import NIGHT_ENDS, RECENT_FEATURES
+from model.wording import frauds, how_recent, money, payments, still_reported, times
 
 Numbers = Mapping[str, float]
 Chosen = tuple[str, dict[str, str]]  # a code, and the words that fill its template
@@ -59,6 +59,7 @@ def _reports(entity: str, *, place: str) -> Group:
     reported, none_reported = f"FRAUD_REPORTED_{preposition}_{upper}", f"NO_FRAUD_REPORTED_{preposition}_{upper}"
     unknown = f"{upper}_REPORTS_UNKNOWN"
     names = _features(entity, "reports")
+    is_terminal = entity == "terminal"
     payments_name = f"{entity}_transactions_30d"
 
     def choose(numbers: Numbers) -> Chosen:
@@ -68,13 +69,17 @@ def _reports(entity: str, *, place: str) -> Group:
         words = {"payments": payments(numbers[payments_name])}
         if not month:
             return none_reported, words
-        return reported, words | {"frauds": frauds(month), "recent": how_recent(day, week, month)}
+        words |= {"frauds": frauds(month), "recent": how_recent(day, week, month)}
+        if is_terminal:
+            words["cleared"] = still_reported(numbers["terminal_cleared_4d"], numbers["terminal_reports_4d"])
+        return reported, words
 
     codes = (
         Code(
             reported,
             f"frauds were reported {place} this {entity} in the last 30 days",
-            f"{{frauds}} reported {place} this {entity} in the last 30 days ({{payments}}), {{recent}}",
+            f"{{frauds}} reported {place} this {entity} in the last 30 days ({{payments}}), {{recent}}"
+            + ("{cleared}" if is_terminal else ""),
         ),
         Code(
             none_reported,
@@ -87,7 +92,10 @@ def _reports(entity: str, *, place: str) -> Group:
             f"No fraud history to go by: no payment and no report {place} this {entity} in the last 30 days",
         ),
     )
-    return Group(f"{entity}_reports", _features(entity, "reports", "report_rate"), names, codes, choose)
+    features = _features(entity, "reports", "report_rate")
+    if is_terminal:
+        features += tuple(f"terminal_{name}" for name in RECENT_FEATURES if name != "idle_days")
+    return Group(f"{entity}_reports", features, names, codes, choose)
 
 
 _AMOUNT_QUANTITIES = ("amount_mean", "amount_std", "amount_difference", "amount_ratio", "amount_zscore")
@@ -180,7 +188,9 @@ def _activity(entity: str, *, did: str, absent: str) -> Group:
             f"This {entity} is new or {absent}: no payment in the last 30 days",
         ),
     )
-    return Group(f"{entity}_activity", _features(entity, "transactions"), (day_name, month_name), codes, choose)
+    recent = ("terminal_idle_days",) if entity == "terminal" else ()
+    features, shown = (*_features(entity, "transactions"), *recent), (day_name, month_name, *recent)
+    return Group(f"{entity}_activity", features, shown, codes, choose)
 
 
 def _is_unknown(count: float) -> bool:

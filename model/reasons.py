@@ -8,7 +8,7 @@ import numpy as np
 
 from model.features import FEATURE_NAMES, build_features
 from model.reason_codes import CODES, GROUPS, Group, Numbers
-from model.statistics import Floats
+from model.statistics import SUMS, Floats
 from model.transaction import Transactions, epoch_seconds
 
 __all__ = ["CODES", "GROUPS", "Reason", "catalogue", "explain_in_words"]
@@ -35,7 +35,7 @@ def explain_in_words(features: Sequence[float], contributions: Floats) -> list[R
     features
         Plain floats in the order of `FEATURE_NAMES`.
     contributions
-        SHAP values in the same order, (53,), in log-odds.
+        SHAP values in the same order, (61,), in log-odds.
     """
     numbers = dict(zip(FEATURE_NAMES, features, strict=True))
     shares = np.add.reduceat(contributions.take(_ORDER), _STARTS).tolist()
@@ -112,15 +112,20 @@ def _examples() -> dict[str, str]:
 def _example_features() -> Iterator[list[float]]:
     for moment, amount, customer, terminal in _EXAMPLE_PAYMENTS:
         seconds = epoch_seconds(datetime.fromisoformat(moment).replace(tzinfo=UTC))
-        sums = np.array([[_sums(customer), _sums(terminal)]])
+        sums = np.array([[*_sums("customer", customer), *_sums("terminal", terminal)]])
         yield from build_features(Transactions(np.array([seconds]), np.array([amount])), sums).tolist()
 
 
-def _sums(known: _Known | None) -> list[list[float]]:
+def _sums(entity: str, known: _Known | None) -> list[float]:
     if known is None:
-        return [[float("nan")] * 4] * 3
+        return [float("nan")] * len(SUMS[entity])
     counts, reports, mean = known
     cents = 100 * mean
-    squares = cents * cents * 1.25  # amounts that differ from their mean by half of it
-    rows = zip(counts, reports, strict=True)
-    return [[count, count * cents, count * squares, reported] for count, reported in rows]
+    # Amounts that differ from their mean by half of it.
+    of_one = {"amount": cents, "amount_squared": cents * cents * 1.25}
+    days = [one.hours // 24 for one in SUMS[entity]]
+    places = [0 if day == 1 else 1 if day <= 7 else 2 for day in days]
+    return [
+        float(reports[place]) if one.quantity == "reports" else counts[place] * of_one.get(one.quantity, 1.0)
+        for one, place in zip(SUMS[entity], places, strict=True)
+    ]

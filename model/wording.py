@@ -53,6 +53,24 @@ def how_recent(day: float, week: float, month: float) -> str:
     return f"{_part(week, of=month)} in the last 7 days"
 
 
+def still_reported(cleared: float, reports: float) -> str:
+    """Return what a terminal's payments of 1 to 5 days ago, old enough to be reported, say of its reports now.
+
+    Parameters
+    ----------
+    cleared
+        How many of these payments were more than the reports of the last 4 days.
+    reports
+        Those reports.
+
+    >>> still_reported(3, 0), still_reported(1, 2), still_reported(0, 4), still_reported(0, 0)
+    ('; 3 payments of 1 to 5 days ago, none reported', '; 1 payment of 1 to 5 days ago not reported', '', '')
+    """
+    if not cleared > 0:
+        return ""
+    return f"; {payments(cleared)} of 1 to 5 days ago{'' if reports else ','} {'not' if reports else 'none'} reported"
+
+
 def _part(count: float, *, of: float) -> str:
     if count == of:
         return "both" if of == 2 else "all"
