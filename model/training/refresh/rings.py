@@ -15,6 +15,7 @@ from model.training.refresh.chosen import rendered, transactions_sql
 from model.training.refresh.contract import Rules
 from model.training.refresh.sources import Changes
 from model.training.refresh.state import State, gone_sql
+from model.training.reports import verdicts_sql
 
 RECOUNT_HOURS = 24
 _MOST_HOURS = 48  # from one run to the next, for changes to be less work than adding up
@@ -115,7 +116,7 @@ class Rings:
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE affected AS {ids}")
 
     def _create_verdicts(self) -> None:
-        query = rendered("verdicts", reports="state.reports")
+        query = verdicts_sql(reports="state.reports")
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE verdicts AS {query}")
 
     def _verdicts(self) -> str | None:

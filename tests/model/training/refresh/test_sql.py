@@ -8,6 +8,7 @@ import pytest
 from model.statistics import ENTITIES, SUM_COLUMNS, snapshot_sql, windows_of
 from model.training.refresh.chosen import rendered
 from model.training.refresh.rings import rings_sql, tiles_of_rings_sql
+from model.training.reports import judged_sql, verdicts_sql
 from tests.model.test_sql import foreign
 from tests.model.training.histories import START, moment, payment, prepared, write_parquet
 
@@ -17,7 +18,8 @@ QUERIES = {
     **{f"rings of {e}s": rings_sql(e, tiles="events", as_of_hour=490_000) for e in ENTITIES},
     "changed rings": rendered("changed_rings", rings="rings", came="came", gone="gone"),
     **{f"tiles of rings of {e}s": tiles_of_rings_sql(e, rings="rings", as_of_hour=490_000) for e in ENTITIES},
-    "verdicts": rendered("verdicts", reports="reports"),
+    "judged": judged_sql(),
+    "verdicts": verdicts_sql(reports="reports"),
 }
 
 
@@ -71,6 +73,6 @@ def test_a_verdict_is_the_first_report_after_the_last_withdrawal(
     for order in (lines, lines[::-1]):
         values = ", ".join(f"(7, {label}, {at}), (8, 1, 1)" for label, at in order)
         reports = f"(VALUES {values}) AS reports (transaction_id, tx_fraud, report_seconds)"
-        found = duckdb.execute(rendered("verdicts", reports=reports)).fetchall()
+        found = duckdb.execute(verdicts_sql(reports=reports)).fetchall()
         assert (7, *verdict) in found
         assert len(found) == 2
