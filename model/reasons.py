@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 
 from model.features import FEATURE_NAMES, build_features
-from model.reason_codes import CODES, GROUPS, Group, Numbers
+from model.reason_codes import CODES, GROUPS
 from model.statistics import SUMS, Floats
 from model.transaction import Transactions, epoch_seconds
 
@@ -15,6 +15,7 @@ __all__ = ["CODES", "GROUPS", "Reason", "catalogue", "explain_in_words"]
 
 # The groups' features side by side, so that one call sums up all groups.
 _ORDER = np.array([FEATURE_NAMES.index(name) for group in GROUPS for name in group.features])
+_GROUP_PLACES = range(len(GROUPS))
 _STARTS = np.cumsum([0, *(len(group.features) for group in GROUPS[:-1])])
 
 
@@ -37,24 +38,21 @@ def explain_in_words(features: Sequence[float], contributions: Floats) -> list[R
     contributions
         SHAP values in the same order, (61,), in log-odds.
     """
-    numbers = dict(zip(FEATURE_NAMES, features, strict=True))
-    shares = np.add.reduceat(contributions.take(_ORDER), _STARTS).tolist()
-    reasons = [_reason(group, numbers, share) for group, share in zip(GROUPS, shares, strict=True)]
-    reasons.sort(key=_strength)
-    return reasons
+    if len(features) != len(FEATURE_NAMES):
+        raise ValueError(f"a payment has {len(FEATURE_NAMES)} features, not {len(features)}")
+    shares: list[float] = np.add.reduceat(contributions.take(_ORDER), _STARTS).tolist()
+    weakness = [-abs(share) for share in shares]
+    return [_reason(place, features, shares[place]) for place in sorted(_GROUP_PLACES, key=weakness.__getitem__)]
 
 
-def _strength(reason: Reason) -> float:
-    return -abs(reason["contribution"])
-
-
-def _reason(group: Group, numbers: Numbers, contribution: float) -> Reason:
-    code, words = group.choose(numbers)
+def _reason(place: int, features: Sequence[float], contribution: float) -> Reason:
+    group = GROUPS[place]
+    code, words = group.choose(features)
     return {
-        "code": code,
-        "text": CODES[code].template.format_map(words),
+        "code": code.name,
+        "text": code.pattern % words,
         "contribution": contribution,
-        "features": {name: numbers[name] for name in group.shown},
+        "features": {name: features[at] for name, at in group.shown_at},
     }
 
 

@@ -14,18 +14,27 @@ def money(amount: float) -> str:
 
 def payments(count: float) -> str:
     """Return a number of payments, such as `no payments`, `1 payment`, `1,234 payments`."""
-    return _counted(count, "payment")
+    return _counted(count, "1 payment", "payments")
 
 
 def frauds(count: float) -> str:
     """Return a number of frauds, such as `1 fraud`."""
-    return _counted(count, "fraud")
+    return _counted(count, "1 fraud", "frauds")
 
 
-def _counted(count: float, noun: str) -> str:
-    if not count:
-        return f"no {noun}s"
-    return f"{count:,.0f} {noun}" if count == 1 else f"{count:,.0f} {noun}s"
+def _counted(count: float, one: str, many: str) -> str:
+    if count == 1:
+        return one
+    return f"{number(count)} {many}" if count else f"no {many}"
+
+
+def number(count: float) -> str:
+    """Return a whole number with thousands set apart.
+
+    >>> number(87.0), number(1234.0)
+    ('87', '1,234')
+    """
+    return str(int(count)) if count < 1000 else f"{count:,.0f}"
 
 
 def times(ratio: float) -> str:

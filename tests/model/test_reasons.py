@@ -126,7 +126,7 @@ def test_equally_strong_reasons_keep_the_order_of_the_groups() -> None:
 
 
 def test_a_row_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="a payment has 61 features, not 3"):
         explain_in_words([0.0] * 3, np.zeros(len(FEATURE_NAMES)))
 
 
