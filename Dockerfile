@@ -25,25 +25,30 @@ COPY service service
 # The kernel that explains is compiled here; without it a pod would be many times slower, so its absence is an error.
 RUN /build/bin/python -m pip wheel --quiet --no-cache-dir --no-build-isolation --no-deps --wheel-dir /wheels . \
     && python3 -m zipfile -l /wheels/*.whl | grep -q _treeshap.abi3.so
+# What an image need not carry: other projects' own tests, and what only compilers read.
+ENV PRUNE="find /opt/antifraud/lib -depth ( -type d -name tests -o -name *.pxd -o -name *.pyx -o -name *.a ) -exec rm -rf {} +"
 
 FROM build AS build-service
 COPY requirements/service.txt requirements/
 RUN python3 -m venv --without-pip /opt/antifraud \
     && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --require-hashes -r requirements/service.txt \
-    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl
+    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl \
+    && set -f && $PRUNE
 
 FROM build AS build-retrain
-COPY requirements/service.txt requirements/train.txt requirements/
+COPY requirements/train.txt requirements/
 RUN python3 -m venv --without-pip /opt/antifraud \
     && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --require-hashes -r requirements/train.txt \
-    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl
+    && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl \
+    && set -f && $PRUNE
 
 # --- what both images share -----------------------------------------------------------------------------------------
 FROM ${BASE} AS runtime
 # LightGBM needs the OpenMP runtime. pip is of no use in a container that cannot be written to.
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends libgomp1 \
-    && rm -rf /var/lib/apt/lists/* /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /usr/share/python-wheels \
+        /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
     && mkdir -p /cache && chown 10001:10001 /cache
 ARG VERSION=0.1.0
 ARG REVISION=unknown

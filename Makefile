@@ -7,9 +7,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url
 
+# Images: any builder that takes docker's options, any base with Python 3.11 or newer on Debian or Ubuntu.
+IMAGE_TOOL ?= $(notdir $(firstword $(shell command -v docker podman) docker))
+IMAGE_BUILD ?= $(IMAGE_TOOL) build
+IMAGE_RUN ?= $(IMAGE_TOOL) run
+IMAGE_BASE ?= docker.io/library/python:3.11-slim-bookworm
+IMAGE_PREFIX ?= localhost/antifraud
+IMAGE_TARGETS ?= service retrain
+TAG ?= 0.1.0
+REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
 .DEFAULT_GOAL := help
 LOAD_INSTALLED := .venv/load-installed
-.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s
+# Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
+export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
+.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s chart tools schemas \
+	images image-sizes test-images test-cluster
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,12 +33,13 @@ run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port
 test: $(INSTALLED)  ## Run all tests (TEST_HISTORY=file adds those on public transactions; ARGS=... goes to pytest)
 	@$(BIN)/pytest $(ARGS)
 
-check: lint test  ## The one gate: format, lint, types, import contracts, generated pages, tests
+check: lint chart test  ## The one gate: format, lint, types, import contracts, generated pages, the chart, tests
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary helm k8s
 	@out=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
 	@$(BIN)/antifraud reasons --check docs/reasons.md
 	@$(BIN)/antifraud settings --check docs/settings.md
@@ -57,14 +71,51 @@ profile: $(INSTALLED)  ## Show where the microseconds of one answer go (after ma
 capacity: $(INSTALLED)  ## Measure the highest rate at p99 <= 5 ms and write loadtest/capacity.json
 	@$(BIN)/python -m loadtest.capacity $(ARGS)
 
+images:  ## Build both images (IMAGE_BUILD, IMAGE_BASE, IMAGE_PREFIX, TAG, REVISION; IMAGE_TARGETS=service for one)
+	@for target in $(IMAGE_TARGETS); do \
+		$(IMAGE_BUILD) --target $$target -t $(IMAGE_PREFIX)-$$target:$(TAG) --build-arg BASE=$(IMAGE_BASE) \
+			--build-arg VERSION=$(TAG) --build-arg REVISION=$(REVISION) . || exit 1; done
+
+image-sizes:  ## Say what is in an image, biggest first, in MB (IMAGE_TARGETS=service)
+	@for target in $(IMAGE_TARGETS); do \
+		echo "$$target"; \
+		$(IMAGE_RUN) --rm -i --user 0 --entrypoint python3 $(IMAGE_PREFIX)-$$target:$(TAG) - <.ci/image_sizes.py || exit 1; done
+
+test-images: $(INSTALLED)  ## Test both images: read-only, user 10001, no compiler, no pip, size (IMAGE_RUN, after make images)
+	@TEST_IMAGES='$(IMAGE_PREFIX):$(TAG)' TEST_IMAGE_RUN='$(IMAGE_RUN)' TEST_IMAGE_TOOL='$(IMAGE_TOOL)' \
+		$(BIN)/pytest -m image tests/images $(ARGS)
+
+# KUBECONFIG=file names the cluster; IMAGE_LOAD='kind load docker-image {}' gives it an image, nothing where it pulls them.
+# ADDRESS=host:port of the ingress controller, where the Ingress does not say it. Two service images: the second is rolled out.
+test-cluster: $(INSTALLED)  ## Prove the chart on a cluster, a quarter of an hour (KUBECONFIG=file IMAGE_LOAD='... {}', ARGS=...)
+	@[ -n "$(KUBECONFIG)" ] || { echo "which cluster? make test-cluster KUBECONFIG=file IMAGE_LOAD='...'"; exit 2; }
+	@$(MAKE) --no-print-directory images
+	@$(MAKE) --no-print-directory images IMAGE_TARGETS=service TAG=$(TAG)-next REVISION=next
+	@for image in $(IMAGE_PREFIX)-service:$(TAG) $(IMAGE_PREFIX)-service:$(TAG)-next $(IMAGE_PREFIX)-retrain:$(TAG); do \
+		$(if $(IMAGE_LOAD),$(subst {},$$image,$(IMAGE_LOAD)),true) || exit 1; done
+	@CLUSTER_KUBECONFIG='$(KUBECONFIG)' CLUSTER_PREFIX='$(IMAGE_PREFIX)' CLUSTER_TAG='$(TAG)' CLUSTER_ADDRESS='$(ADDRESS)' \
+		$(BIN)/pytest -m cluster tests/cluster $(ARGS)
+
 k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README.md (needs helm)
 	@$(BIN)/python k8s/render.py
 	@$(BIN)/python helm/values_page.py
+	@$(BIN)/python helm/capacity_page.py
+
+chart: $(INSTALLED)  ## Check the chart without a cluster: Helm, unit tests, schemas, kube-score, alerts, k8s/ (after make tools)
+	@$(BIN)/python helm/checks/check.py
+
+tools:  ## Install what `make chart` needs into .tools/, unless it is on the PATH or in the folder TOOLS
+	@helm/checks/tools.sh
+
+schemas: $(INSTALLED)  ## Take the schemas of Kubernetes' own kinds from a real API server (KUBECONFIG=file, needs kubectl)
+	@kubectl get --raw /openapi/v2 | $(BIN)/python helm/checks/schemas.py \
+		"$$(kubectl get --raw /version | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["gitVersion"])')"
 
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
 	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
 	@$(LOCK) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+	@echo 'setuptools>=80' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
 	@for peer in bentoml fastapi_shap mlflow mlserver; do \
 		$(LOCK) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
@@ -72,7 +123,7 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 		$(LOCK:3.11=3.12) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 
 clean:  ## Remove all that was made here: var/, .venv and caches
-	@rm -rf var .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	@rm -rf var .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
 
 $(INSTALLED): requirements/dev.txt pyproject.toml setup.py $(wildcard model/*.c model/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

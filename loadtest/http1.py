@@ -23,8 +23,9 @@ class Answer(NamedTuple):
 
 
 def request_head(host: str, method: str, path: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:
-    """Return all of a request that stays the same, up to the figure of its content length."""
-    fields = (("host", host), ("content-type", "application/json"), *headers)
+    """Return all of a request that stays the same, up to the figure of its content length; headers may name a host."""
+    own_host = () if any(name == "host" for name, _ in headers) else (("host", host),)
+    fields = (*own_host, ("content-type", "application/json"), *headers)
     lines = (f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "content-length: ")
     return "\r\n".join(lines).encode("latin-1")
 

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Longest time that a payment may wait for its turn; what would wait longer is refused at once with 503."""
     drain_seconds: float = Field(default=0, ge=0, le=600)
     """How long an instance that is told to end goes on answering while it says that it is not ready."""
+    start_seconds: float = Field(default=0, ge=0, le=3600)
+    """How long a start waits for a registry that cannot be reached or has no champion yet, before it fails."""
     decision_log: str = "-"
     """Where the decision log goes: `-` for standard output, a path of a file to append to, nothing for no log."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

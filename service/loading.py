@@ -1,6 +1,7 @@
 """From the registry to a verified pair in memory, through a trial in another process and a cache on disk."""
 
 import logging
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -10,8 +11,10 @@ from model.registry import (
     CURRENT,
     MODEL_NAME,
     STATISTICS_NAME,
+    AliasNotFoundError,
     RegistryError,
     RegistryReader,
+    RegistryUnavailableError,
     open_reader,
     registry_uri,
 )
@@ -22,6 +25,7 @@ from service.tables import map_statistics
 from service.trial import Attempt, TrialRequest, try_in_child
 
 MOST_QUESTIONS = 3  # while aliases move
+START_PAUSE_SECONDS = 2.0  # between two attempts of a start that waits
 
 log = logging.getLogger("antifraud")
 
@@ -168,4 +172,28 @@ def load_champion(settings: Settings, *, attempt: Attempt | None = None) -> Load
         return loaded
 
 
-__all__ = ["BundleError", "Loader", "keys_of", "load_champion", "resolve_pair", "settled_pair"]
+def wait_for_champion(settings: Settings, *, attempt: Attempt | None = None) -> Loaded:
+    """Load as `load_champion` does, and try again for the start time while the registry is away or has nothing yet.
+
+    What must not be used, or is set wrongly, gets no better by waiting, and fails at once.
+
+    Raises
+    ------
+    RegistryError, BundleError, StatisticsError, BoosterError, SettingsError
+        As `load_champion` does, the first not before the start time is over.
+    """
+    deadline = time.monotonic() + settings.start_seconds
+    said = ""
+    while True:
+        try:
+            return load_champion(settings, attempt=attempt)
+        except (RegistryUnavailableError, AliasNotFoundError) as error:
+            if time.monotonic() >= deadline:
+                raise
+            if str(error) != said:
+                said = str(error)
+                log.warning("%s; trying again for %.0f s", said, deadline - time.monotonic())
+        time.sleep(min(START_PAUSE_SECONDS, settings.start_seconds))
+
+
+__all__ = ["BundleError", "Loader", "keys_of", "load_champion", "resolve_pair", "settled_pair", "wait_for_champion"]

@@ -21,7 +21,7 @@ from model.settings import Settings
 from service.app import create_app
 from service.decision_log import DecisionLog
 from service.lane import SWEEP_SECONDS, Lane, LaneProtocol
-from service.loading import load_champion
+from service.loading import wait_for_champion
 from service.scorer import Loaded
 from service.upkeep import Upkeep
 
@@ -62,7 +62,7 @@ def serve(settings: Settings) -> int:
     log.setLevel(settings.log_level.upper())
     _stop_quietly()
     with listen(settings) as listener:
-        loaded = load_champion(settings)
+        loaded = wait_for_champion(settings)
         log.info(
             "serving model %s with statistics as of %s on http://%s:%d%s",
             loaded.model_version,

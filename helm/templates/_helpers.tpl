@@ -4,12 +4,19 @@
 {{- .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* At most 44 characters: the longest name made of it is a CronJob's, which may have 52. */}}
 {{- define "antifraud.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 44 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 44 | trimSuffix "-" -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A Job cannot be changed: what would change it makes another one. */}}
+{{- define "antifraud.bootstrapName" -}}
+{{- $inputs := list .Chart.Version .Chart.AppVersion .Values.image.retrain .Values.image.pullPolicy .Values.image.pullSecrets .Values.idKey.key .Values.history.folder .Values.mlflow.simulate -}}
+{{- include "antifraud.fullname" . }}-bootstrap-{{ $inputs | toJson | sha256sum | trunc 8 -}}
 {{- end -}}
 
 {{- define "antifraud.selector" -}}
@@ -58,6 +65,10 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- end -}}
 {{- end -}}
 
+{{- define "antifraud.historyFolder" -}}
+/history{{ with .Values.history.folder }}/{{ . }}{{ end }}
+{{- end -}}
+
 {{/* Payments a second that one pod answers when it uses exactly the CPU it requests. */}}
 {{- define "antifraud.tpsPerPod" -}}
 {{- mulf .Values.capacity.tpsPerCore (include "antifraud.cores" .Values.resources.cpu | float64) -}}
@@ -72,6 +83,12 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{/* Pods at rest: all of them together carry the peak while the autoscaler has not reacted yet; never fewer than two. */}}
 {{- define "antifraud.restPods" -}}
 {{- max 2 (ceil (divf .Values.capacity.peakTps (include "antifraud.tpsPerPod" . | float64)) | int) -}}
+{{- end -}}
+
+{{/* Memory as a number of MiB: 1Gi is 1024. */}}
+{{- define "antifraud.mebibytes" -}}
+{{- $units := dict "Mi" 1 "Gi" 1024 "Ti" 1048576 -}}
+{{- mul (regexFind "^[0-9]+" .) (get $units (regexFind "[A-Z]i$" .)) -}}
 {{- end -}}
 
 {{/* CPU as a number of cores: 250m is 0.25. */}}

@@ -28,5 +28,5 @@ def load_slowed(settings: Settings) -> Loaded:
 
 
 if __name__ == "__main__":
-    vars(server)["load_champion"] = load_slowed
+    vars(server)["wait_for_champion"] = load_slowed
     sys.exit(server.serve(load_settings()))

@@ -51,3 +51,9 @@ def test_the_head_ends_where_the_length_goes() -> None:
     head = request_head("a:1", "POST", "/predict", [("x-one", "1")])
     assert head.startswith(b"POST /predict HTTP/1.1\r\nhost: a:1\r\n")
     assert head.endswith(b"x-one: 1\r\ncontent-length: ")
+
+
+def test_a_host_among_the_headers_stands_in_place_of_the_address() -> None:
+    head = request_head("a:1", "POST", "/predict", [("host", "fraud.example")])
+    assert head.count(b"host: ") == 1
+    assert b"host: fraud.example\r\n" in head

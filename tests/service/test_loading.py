@@ -20,7 +20,7 @@ from model.registry import (
     registry_uri,
 )
 from model.settings import Settings, SettingsError
-from service.loading import load_champion
+from service.loading import load_champion, wait_for_champion
 from service.scorer import Loaded
 from service.trial import try_here
 
@@ -169,3 +169,32 @@ def test_a_disk_that_takes_nothing_is_one_clear_error(pod: Settings) -> None:
     with pytest.raises(Exception, match="cannot be written") as refused:
         load(pod)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_start_that_may_wait_serves_the_champion_that_comes_meanwhile(
+    pod: Settings, registry: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = pod.model_copy(update={"start_seconds": 60.0})
+    pauses: list[float] = []
+    resolve = registry.resolve
+
+    def not_yet(name: str, alias: str) -> Version:
+        if len(pauses) < 2:
+            raise (RegistryUnavailableError("away"), AliasNotFoundError(name, alias))[len(pauses)]
+        return resolve(name, alias)
+
+    monkeypatch.setattr(registry, "resolve", not_yet)
+    monkeypatch.setattr("service.loading.time.sleep", pauses.append)
+    assert wait_for_champion(patient, attempt=try_here).model_version == "1"
+    assert len(pauses) == 2
+
+
+def test_a_start_that_may_not_wait_fails_at_once(
+    pod: Settings, registry: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(name: str, alias: str) -> Version:
+        raise RegistryUnavailableError("away")
+
+    monkeypatch.setattr(registry, "resolve", away)
+    with pytest.raises(RegistryUnavailableError, match="away"):
+        wait_for_champion(pod, attempt=try_here)
