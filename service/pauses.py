@@ -1,8 +1,8 @@
 """How long the garbage collector stopped everything, as a histogram.
 
 Counted is the processor time that a collection takes: if the system gives the core to somebody else meanwhile, that is
-not the collector's doing, and would have happened without it. The collector may run at any allocation, also inside a lock
-of the metrics library; so the counts are plain numbers here and become a metric only when somebody asks.
+not the collector's doing, and would have happened without it. The collector may run at any allocation, also inside a
+lock of the metrics library; so the counts are plain numbers here and become a metric only when somebody asks.
 """
 
 import gc
