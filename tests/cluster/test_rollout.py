@@ -1,5 +1,6 @@
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ WATCH = Path(__file__).with_name("watch.py")
 def test_a_new_image_then_a_changed_setting_then_the_way_back_lose_no_payment(release: Release, report: Report) -> None:
     revision, image = release.revision, release.images_used()
     new = ("--set-string", f"image.service.tag={release.images.next_tag}")
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "new_image": lambda: release.upgrade(*new),
         "changed_setting": lambda: release.upgrade(*new, "--set-string", "settings.LOG_LEVEL=warning"),
         "rollback": lambda: release.rollback(revision),

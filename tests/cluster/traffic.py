@@ -87,7 +87,8 @@ class Traffic:
 
 def read(figures: dict[str, Any]) -> LoadResult:
     """Return an account from its JSON, where null stands for what has no figure."""
-    return LoadResult(**{name: math.inf if value is None else value for name, value in figures.items()})
+    given: dict[str, Any] = {name: math.inf if value is None else value for name, value in figures.items()}
+    return LoadResult(**given)
 
 
 def payments(run: str) -> Iterator[bytes]:
