@@ -17,8 +17,20 @@ def add_common(parser: Parser) -> None:
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow registry; default: embedded in the work folder")
 
 
+def add_reports(parser: Parser) -> None:
+    """Add where reports come in that are no part of the history."""
+    parser.add_argument(
+        "--reports",
+        type=Path,
+        metavar="PATH",
+        help="file or folder of reports that came later: transaction_id, report_datetime and, if one may be taken"
+        " back, tx_fraud (1 or 0); give it every time",
+    )
+
+
 def add_training(parser: Parser) -> None:
     """Add what every verb that trains a model takes."""
+    add_reports(parser)
     parser.add_argument("--label-delay", metavar="1d", help="from a payment to its fraud report (s, m, h, d)")
     parser.add_argument("--statistics-age", metavar="1h", help="how often statistics are refreshed")
     parser.add_argument("--trees", type=int, help="trees of the model")

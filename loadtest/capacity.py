@@ -32,9 +32,9 @@ FIRST_RATE = 400.0  # a second and core; where the search begins
 HIGHEST_RATE = 20_000.0  # a second; where it ends at the latest
 LOWEST_RATE = 5.0
 PRECISION = 0.04  # of the rate, at which the search is fine enough
-STEP_BACK = 0.95  # of the rate, where longer trials do not confirm it
+# Of the rate, where longer trials do not confirm it: at first in small steps, then sooner out of reach of luck.
+STEPS_BACK = (0.95, 0.95, 0.95, 0.9, 0.9, 0.85, 0.85, 0.8, 0.8)
 CONFIRMATIONS = 3  # longer trials, of which most must pass
-ATTEMPTS = 8  # rates that are tried to be confirmed
 RETRIES = 3  # of a trial that failed, before that is believed
 SURE_FAILURES = 2  # of a rate, before it is too high: on a machine with other work a short trial fails by bad luck
 MAX_LAG = 0.2  # of the limit for p99: how late the generator itself may be, 99th percentile
@@ -142,21 +142,26 @@ def confirm(measure: Measure, rate: float, *, seconds: float) -> list[Trial]:
     UnreliableError
         If no rate could be confirmed.
     """
-    for _ in range(ATTEMPTS):
+    for lower in (1.0, *STEPS_BACK):
+        rate *= lower
         trials = _trials(measure, rate, seconds)
         if sum(trial.passed for trial in trials) > CONFIRMATIONS // 2:
             return trials
-        rate *= STEP_BACK
-    raise UnreliableError(f"no rate was confirmed, down to {rate / STEP_BACK:.0f} a second")
+    raise UnreliableError(f"no rate was confirmed, down to {rate:.0f} a second")
 
 
 def _trials(measure: Measure, rate: float, seconds: float) -> list[Trial]:
-    """Return trials at one rate; those in doubt are repeated a few times and then taken as they are."""
+    """Return trials at one rate; those in doubt are repeated a few times and then taken as they are.
+
+    Where most of them surely failed the rest is not made.
+    """
     trials: list[Trial] = []
     doubtful: list[Trial] = []
     while len(trials) < CONFIRMATIONS and len(doubtful) < RETRIES:
         trial = measure(rate, seconds)
         (doubtful if trial.doubt else trials).append(trial)
+        if sum(not trial.passed for trial in trials) > CONFIRMATIONS // 2:
+            break
     return trials + doubtful[: CONFIRMATIONS - len(trials)]
 
 

@@ -16,7 +16,7 @@ from model.explain import TreeExplainer
 FloatArray = NDArray[np.float64]
 Explain = Callable[[FloatArray], object]
 
-N_FEATURES = 53
+N_FEATURES = 61
 N_TRAIN = 20_000
 ASKED_ROWS = 160  # explained over and over: more than a processor remembers the way through a tree for
 COMPARED_ROWS = 100

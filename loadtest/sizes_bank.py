@@ -28,7 +28,7 @@ from model.registry import (
     open_reader,
 )
 from model.settings import load_settings
-from model.statistics import HOUR, QUANTITIES, SUM_COLUMNS, WINDOWS, EntityStatistics, Snapshot
+from model.statistics import HOUR, QUANTITIES, SUMS, EntityStatistics, Snapshot, windows_of
 from model.transaction import IdHasher
 
 TERMINALS = 1000  # requirement
@@ -120,8 +120,8 @@ def make_snapshot(customers: int, hasher: IdHasher, rng: np.random.Generator) ->
     per_terminal = PAYMENTS_A_MONTH * customers / TERMINALS
     return Snapshot(
         AS_OF_HOUR,
-        EntityStatistics(customer_keys, make_sums(customers, rng, payments=PAYMENTS_A_MONTH)),
-        EntityStatistics(terminal_keys, make_sums(TERMINALS, rng, payments=per_terminal)),
+        EntityStatistics(customer_keys, make_sums("customer", customers, rng, payments=PAYMENTS_A_MONTH)),
+        EntityStatistics(terminal_keys, make_sums("terminal", TERMINALS, rng, payments=per_terminal)),
     )
 
 
@@ -138,23 +138,26 @@ def make_keys(
     return keys
 
 
-def make_sums(count: int, rng: np.random.Generator, *, payments: float) -> Floats:
-    """Return sums over the three windows, (count, 12), columns `SUM_COLUMNS`: a longer window holds the shorter ones.
+def make_sums(entity: str, count: int, rng: np.random.Generator, *, payments: float) -> Floats:
+    """Return sums of so many keys, columns `SUM_COLUMNS[entity]`: a longer window holds the shorter ones.
 
     Parameters
     ----------
     payments
         Of one of them in the longest window, on average.
     """
-    sums = np.empty((count, len(SUM_COLUMNS)))
+    sums = np.empty((count, len(SUMS[entity])))
+    windows = windows_of(entity)
+    names = list(windows)
     for start in range(0, count, _CHUNK):
-        part = sums[start : start + _CHUNK].reshape(-1, len(WINDOWS), len(QUANTITIES))
-        part[...] = _sums(len(part), rng, payments=payments)
+        part = sums[start : start + _CHUNK]
+        known = _sums(len(part), list(windows.values()), rng, payments=payments)
+        for place, one in enumerate(SUMS[entity]):
+            part[:, place] = known[:, names.index(one.window), QUANTITIES.index(one.quantity)]
     return sums
 
 
-def _sums(count: int, rng: np.random.Generator, *, payments: float) -> Floats:
-    hours = list(WINDOWS.values())
+def _sums(count: int, hours: list[int], rng: np.random.Generator, *, payments: float) -> Floats:
     habit = rng.gamma(2.0, 0.5, size=count) * payments  # some pay often, most do not
     mean = rng.lognormal(8.0, 0.7, size=count)  # in hundredths: 30.00 in the middle
     known = np.zeros((count, len(hours), len(QUANTITIES)))

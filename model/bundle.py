@@ -216,7 +216,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, id_key_fingerprint: str,
         {
             "as_of_hour": snapshot.as_of_hour,
             "as_of": snapshot.as_of,
-            "columns": list(SUM_COLUMNS),
+            "columns": {entity: list(columns) for entity, columns in SUM_COLUMNS.items()},
             "facts": dict(facts),
         },
     )
@@ -236,10 +236,12 @@ def read_snapshot(folder: Path, *, id_key_fingerprint: str, manifest_sha256: str
     with reading(what, "snapshot.json"):
         contents = read_json(folder / "snapshot.json")
         as_of_hour = int(contents["as_of_hour"])
-        if contents["columns"] != list(SUM_COLUMNS) or contents["as_of"] != hour_text(as_of_hour):
+        columns = {entity: list(columns) for entity, columns in SUM_COLUMNS.items()}
+        if contents["columns"] != columns or contents["as_of"] != hour_text(as_of_hour):
             raise BundleError(f"{what}: snapshot.json has other columns, or names its hour in two ways")
     customer, terminal = (_read_entity(folder, entity, what=what) for entity in ENTITIES)
-    return Snapshot(as_of_hour, customer, terminal)
+    with reading(what, "the sums"):
+        return Snapshot(as_of_hour, customer, terminal)
 
 
 def _read_entity(folder: Path, entity: str, *, what: str) -> EntityStatistics:

@@ -80,7 +80,7 @@ def make_reference(features: Floats, scores: Floats, *, weight: Floats | None = 
     Parameters
     ----------
     features
-        Columns `FEATURE_NAMES`, (n, 53), NaN where unknown.
+        Columns `FEATURE_NAMES`, (n, 61), NaN where unknown.
     scores
         The model's probabilities of the same rows, (n,).
     weight
@@ -154,7 +154,7 @@ class StabilityCounter:
         return float(self._counts[0].sum()) if len(self._counts) else 0.0
 
     def add(self, features: Floats, scores: Floats) -> None:
-        """Count m scored rows: features (m, 53) in the order of `FEATURE_NAMES`, scores (m,).
+        """Count m scored rows: features (m, 61) in the order of `FEATURE_NAMES`, scores (m,).
 
         Raises
         ------

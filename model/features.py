@@ -1,12 +1,24 @@
 """The only definition of features: training, batch scoring and the request path all call `build_features`."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from model.statistics import ENTITIES, HOUR, QUANTITIES, WINDOWS, Floats, Integers
+from model.statistics import (
+    ENTITIES,
+    HOUR,
+    QUANTITIES,
+    ROW_COLUMNS,
+    ROW_PLACES,
+    SUM_COLUMNS,
+    WINDOWS,
+    EntityStatistics,
+    Floats,
+    Integers,
+    sums_schema,
+)
 from model.transaction import Transactions
 
 Numbers = Any  # a number or an array of numbers: the arithmetic is the same
@@ -22,13 +34,32 @@ ENTITY_FEATURES = (
     "reports",
     "report_rate",
 )
-FEATURE_NAMES = PAYMENT_FEATURES + tuple(
-    f"{entity}_{feature}_{window}" for entity in ENTITIES for window in WINDOWS for feature in ENTITY_FEATURES
+# Of terminals. A payment is settled once it is a day old: most reports that will come have come by then.
+REPORTED_DAYS = (2, 3, 4)  # the day, the week and the month are among the others
+CLEARED_DAYS = (1, 2, 3, 4)
+IDLE_DAYS = (1, 2, 3, 4, 6)  # steps of the days without a settled payment; 7 stands for more
+LONG_IDLE = 7
+RECENT_FEATURES = (
+    *(f"reports_{days}d" for days in REPORTED_DAYS),
+    *(f"cleared_{days}d" for days in CLEARED_DAYS),
+    "idle_days",
+)
+FEATURE_NAMES = (
+    *PAYMENT_FEATURES,
+    *(f"{entity}_{feature}_{window}" for entity in ENTITIES for window in WINDOWS for feature in ENTITY_FEATURES),
+    *(f"terminal_{feature}" for feature in RECENT_FEATURES),
 )
 NIGHT_ENDS = 6  # o'clock UTC; the night begins at midnight
 MIN_FOR_SPREAD = 2  # transactions
 
 _DIFFERENCE, _RATIO, _ZSCORE = (ENTITY_FEATURES.index(f"amount_{name}") for name in ("difference", "ratio", "zscore"))
+_BLOCK = len(WINDOWS) * len(ENTITY_FEATURES)
+_BLOCKS_END = len(PAYMENT_FEATURES) + len(ENTITIES) * _BLOCK
+PROFILE_PLACES = {
+    "customer": slice(len(PAYMENT_FEATURES), len(PAYMENT_FEATURES) + _BLOCK),
+    "terminal": slice(len(PAYMENT_FEATURES) + _BLOCK, len(FEATURE_NAMES)),
+}
+PROFILE_WIDTH = {entity: place.stop - place.start for entity, place in PROFILE_PLACES.items()}
 _DAY = 24 * HOUR
 _ROUNDING = 1e-12
 _CHUNK = 50_000  # keys at a time, so that loading needs no second copy of everything
@@ -41,7 +72,7 @@ class FeatureMismatchError(ValueError):
 
 
 def build_features(transactions: Transactions, sums: Floats) -> Floats:
-    """Return the features of n transactions, float64 (n, 53), columns `FEATURE_NAMES`.
+    """Return the features of n transactions, float64 (n, 61), columns `FEATURE_NAMES`.
 
     Amounts are in units of the currency, rates are reports per transaction. What cannot be known is NaN: everything
     about a customer or terminal without statistics, the mean of no payments, the spread of fewer than two.
@@ -51,8 +82,8 @@ def build_features(transactions: Transactions, sums: Floats) -> Floats:
     transactions
         Moment and amount of each.
     sums
-        What was known of its customer and terminal at the start of the hour, (n, 2, 3, 4) as `Snapshot.lookup`
-        returns it; NaN for an unknown one.
+        What was known of its customer and terminal at the start of the hour, (n, 32), columns `ROW_COLUMNS`; NaN for
+        an unknown one.
 
     Raises
     ------
@@ -60,14 +91,14 @@ def build_features(transactions: Transactions, sums: Floats) -> Floats:
         If `sums` has another shape.
     """
     n = len(transactions.tx_amount)
-    if sums.shape != (n, len(ENTITIES), len(WINDOWS), len(QUANTITIES)):
-        raise FeatureMismatchError(f"sums must have shape ({n}, 2, 3, 4), they have {sums.shape}")
+    if sums.shape != (n, len(ROW_COLUMNS)):
+        raise FeatureMismatchError(f"sums must have shape ({n}, {len(ROW_COLUMNS)}), they have {sums.shape}")
     features = np.empty((n, len(FEATURE_NAMES)))
     for place, values in enumerate(payment_features(transactions.tx_seconds, transactions.tx_amount)):
         features[:, place] = values
-    blocks = entity_blocks(features)
-    blocks[...] = profiles(sums)
-    _compare(transactions.tx_amount[:, None, None], *_compared(blocks))
+    for entity in ENTITIES:
+        features[:, PROFILE_PLACES[entity]] = profiles(entity, sums[:, ROW_PLACES[entity]])
+    _compare(transactions.tx_amount[:, None, None], *_compared(entity_blocks(features)))
     return features
 
 
@@ -87,17 +118,33 @@ def payment_features(seconds: Numbers, amount: Numbers) -> tuple[Numbers, ...]:
 
 
 def entity_blocks(features: Floats) -> Floats:
-    """Return the part of features (n, 53) that speaks of customer and terminal as a view (n, 2, 3, 8)."""
-    part = features[:, len(PAYMENT_FEATURES) :]
+    """Return the part of features (n, 61) that is alike for customer and terminal as a view (n, 2, 3, 8)."""
+    part = features[:, len(PAYMENT_FEATURES) : _BLOCKS_END]
     return part.reshape(len(features), len(ENTITIES), len(WINDOWS), len(ENTITY_FEATURES))
 
 
-def profiles(sums: Floats) -> Floats:
-    """Return what is known of keys whatever they pay now, shape (..., 3, 8) for sums (..., 3, 4).
+def profiles(entity: str, sums: Floats) -> Floats:
+    """Return what is known of keys whatever they pay now, (n, 24) of customers and (n, 32) of terminals.
 
-    The last axis is `ENTITY_FEATURES`, with what an amount will be compared with in the places of the comparisons: the
-    mean where the difference comes, the mean or NaN for the ratio, the spread or NaN for the z-score.
+    They are the features in the order of `FEATURE_NAMES`, with what an amount will be compared with in the places of
+    the comparisons: the mean where the difference comes, the mean or NaN for the ratio, the spread or NaN for the
+    z-score.
+
+    Parameters
+    ----------
+    sums
+        Columns `SUM_COLUMNS[entity]`, a row each.
     """
+    rows = np.empty((len(sums), PROFILE_WIDTH[entity]))
+    window_sums = sums[:, : len(WINDOWS) * len(QUANTITIES)].reshape(len(sums), len(WINDOWS), len(QUANTITIES))
+    rows[:, :_BLOCK] = _over_windows(window_sums).reshape(len(sums), _BLOCK)
+    if entity == "terminal":
+        rows[:, _BLOCK:] = _recent({name: sums[:, place] for place, name in enumerate(SUM_COLUMNS[entity])})
+    return rows
+
+
+def _over_windows(sums: Floats) -> Floats:
+    """Return `ENTITY_FEATURES` over each window, (n, 3, 8), for sums (n, 3, 4)."""
     count, total, squares, reports = (sums[..., i] for i in range(len(QUANTITIES)))
     known = np.empty((*sums.shape[:-1], len(ENTITY_FEATURES)))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,6 +162,26 @@ def profiles(sums: Floats) -> Floats:
         known[..., 6] = reports
         known[..., 7] = np.where(count > 0, reports / count, np.nan)
     return known
+
+
+def _recent(known: dict[str, Floats]) -> Floats:
+    """Return `RECENT_FEATURES`, (n, 8), for sums (n,) by name.
+
+    Cleared over some days are the payments of those days that ended a day ago, less the reports of as many days up to
+    now, which are about these payments where reports take a day: where a run of frauds is over, payments are cleared
+    again, although the month is full of reports. Idle days are those before the last one without any payment; the
+    longer a terminal has been idle, the longer it may have been taken without anybody knowing.
+    """
+
+    def settled(days: int) -> Floats:
+        longer: Floats = known[f"transactions_{days + 1}d"] - known["transactions_1d"]
+        return longer
+
+    reported = [known[f"reports_{days}d"] for days in REPORTED_DAYS]
+    cleared = [settled(days) - known[f"reports_{days}d"] for days in CLEARED_DAYS]
+    idle = np.select([settled(days) > 0 for days in IDLE_DAYS], IDLE_DAYS, LONG_IDLE).astype(np.float64)
+    idle[np.isnan(known["transactions_1d"])] = np.nan
+    return np.stack((*reported, *cleared, idle), axis=1)
 
 
 def _compared(blocks: Floats) -> tuple[Floats, Floats, Floats]:
@@ -135,18 +202,17 @@ class RowBuilder:
     Attributes
     ----------
     row
-        float64 (53,), C-contiguous; overwritten by each call of `build`.
+        float64 (61,), C-contiguous; overwritten by each call of `build`.
     """
 
     def __init__(self) -> None:
         self.row = np.empty(len(FEATURE_NAMES))
         self._payment = self.row[: len(PAYMENT_FEATURES)]
-        blocks = entity_blocks(self.row[np.newaxis])[0]
-        self._customer, self._terminal = blocks.reshape(len(ENTITIES), -1)
-        self._compared = _compared(blocks)
+        self._customer, self._terminal = (self.row[PROFILE_PLACES[entity]] for entity in ENTITIES)
+        self._compared = _compared(entity_blocks(self.row[np.newaxis])[0])
 
     def build(self, seconds: int, amount: float, customer: Floats, terminal: Floats) -> Floats:
-        """Return the features of a payment; the profiles of customer and terminal have shape (24,)."""
+        """Return the features of a payment, given the profiles of customer (24,) and terminal (32,)."""
         self._payment[:] = payment_features(seconds, amount)
         self._customer[:] = customer
         self._terminal[:] = terminal
@@ -154,11 +220,10 @@ class RowBuilder:
         return self.row
 
 
-def profile_rows(sums: Floats) -> Iterator[Floats]:
-    """Return the profiles of keys with these sums (n, 12) in parts, each float64 (m, 24), m up to 50 000."""
+def profile_rows(entity: str, sums: Floats) -> Iterator[Floats]:
+    """Yield the profiles of keys with these sums in parts, each of up to 50 000 rows as `profiles` makes them."""
     for start in range(0, len(sums), _CHUNK):
-        part = sums[start : start + _CHUNK].reshape(-1, len(WINDOWS), len(QUANTITIES))
-        yield profiles(part).reshape(len(part), -1)
+        yield profiles(entity, sums[start : start + _CHUNK])
 
 
 class ProfileTable:
@@ -170,33 +235,32 @@ class ProfileTable:
         Sorted, int64 (n,).
     """
 
-    UNKNOWN = np.full(len(WINDOWS) * len(ENTITY_FEATURES), np.nan)
+    UNKNOWN: Mapping[str, Floats] = {entity: np.full(width, np.nan) for entity, width in PROFILE_WIDTH.items()}
 
-    def __init__(self, keys: Integers, sums: Floats) -> None:
-        rows = np.empty((len(keys), self.UNKNOWN.size))
-        start = 0
-        for part in profile_rows(sums):
-            rows[start : start + len(part)] = part
-            start += len(part)
-        self.keys, self._profiles = keys, rows
-
-    @classmethod
-    def of(cls, keys: Integers, rows: Floats) -> "ProfileTable":
-        """Return the table over rows (n, 24) that `profile_rows` made before, of a mapped file for example.
+    def __init__(self, entity: str, keys: Integers, rows: Floats) -> None:
+        """Take rows that `profile_rows` made, those of a mapped file for example.
 
         Raises
         ------
         ValueError
-            If there is not one row for each key.
+            If there is not one row of the right width for each key.
         """
-        if rows.shape != (len(keys), cls.UNKNOWN.size) or rows.dtype != np.float64:
+        if rows.shape != (len(keys), PROFILE_WIDTH[entity]) or rows.dtype != np.float64:
             raise ValueError(f"{len(keys)} keys do not fit profiles of shape {rows.shape}")
-        table = cls.__new__(cls)
-        table.keys, table._profiles = keys, rows
-        return table
+        self.keys, self._profiles = keys, rows
+
+    @classmethod
+    def of(cls, entity: str, statistics: EntityStatistics) -> "ProfileTable":
+        """Make the profiles of all keys."""
+        rows = np.empty((len(statistics.keys), PROFILE_WIDTH[entity]))
+        start = 0
+        for part in profile_rows(entity, statistics.sums):
+            rows[start : start + len(part)] = part
+            start += len(part)
+        return cls(entity, statistics.keys, rows)
 
     def find(self, key: int) -> Floats | None:
-        """Return the profile of a key, (24,), or None if it is not known."""
+        """Return the profile of a key, or None if it is not known."""
         place = int(self.keys.searchsorted(key))
         if place == len(self.keys) or self.keys[place] != key:
             return None
@@ -209,5 +273,5 @@ def schema_fingerprint() -> str:
 
     Models and snapshots carry it, so that one made for other features is refused and not misread.
     """
-    text = "\n".join((*FEATURE_NAMES, *QUANTITIES, *(f"{name}={hours}h" for name, hours in WINDOWS.items())))
+    text = "\n".join((*FEATURE_NAMES, *sums_schema()))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -10,7 +10,7 @@ from model.decision import CutOffs, decide
 from model.explain import TreeExplainer, margins
 from model.features import FEATURE_NAMES, build_features
 from model.score import probability
-from model.statistics import ENTITIES, QUANTITIES, WINDOWS, Floats
+from model.statistics import ROW_COLUMNS, Floats
 from model.transaction import Transactions
 
 GOLDEN_TOLERANCE = 1e-9  # log-odds; another processor may round differently, another model is further away
@@ -40,7 +40,7 @@ def golden_cases(
     cutoffs: CutOffs,
     feature_names: Sequence[str] = FEATURE_NAMES,
 ) -> list[GoldenCase]:
-    """Return the golden cases that n transactions with their sums (n, 2, 3, 4) make.
+    """Return the golden cases that n transactions with their sums (n, 32) make.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def golden_cases(
     rows = zip(
         transactions.tx_seconds.tolist(),
         transactions.tx_amount.tolist(),
-        sums.reshape(len(features), -1).tolist(),
+        sums.tolist(),
         features[:, own].tolist(),
         contributions[:, own].tolist(),
         margins(contributions, base_value).tolist(),
@@ -86,7 +86,7 @@ def first_disagreement(
     sums = np.array([case.sums for case in cases], dtype=np.float64)
     again = golden_cases(
         transactions,
-        sums.reshape(len(cases), len(ENTITIES), len(WINDOWS), len(QUANTITIES)),
+        sums.reshape(len(cases), len(ROW_COLUMNS)),
         explainer=explainer,
         cutoffs=cutoffs,
         feature_names=feature_names,

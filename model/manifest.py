@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from model.statistics import QUANTITIES, WINDOWS
+from model.statistics import sums_schema
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -80,8 +80,7 @@ def sums_fingerprint() -> str:
     Snapshots hold such sums, and so do the golden rows of a model. Which features a model makes of them is not part of
     it: a bundle names them itself, and any of those that the code knows will do.
     """
-    text = "\n".join((*QUANTITIES, *(f"{name}={hours}h" for name, hours in WINDOWS.items())))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\n".join(sums_schema()).encode(), digest_size=16).hexdigest()
 
 
 def _verify_files(folder: Path, digests: dict[str, str], *, files: Collection[str], what: str) -> None:

@@ -7,14 +7,15 @@ from typing import TypedDict
 import numpy as np
 
 from model.features import FEATURE_NAMES, build_features
-from model.reason_codes import CODES, GROUPS, Group, Numbers
-from model.statistics import Floats
+from model.reason_codes import CODES, GROUPS
+from model.statistics import SUMS, Floats
 from model.transaction import Transactions, epoch_seconds
 
 __all__ = ["CODES", "GROUPS", "Reason", "catalogue", "explain_in_words"]
 
 # The groups' features side by side, so that one call sums up all groups.
 _ORDER = np.array([FEATURE_NAMES.index(name) for group in GROUPS for name in group.features])
+_GROUP_PLACES = range(len(GROUPS))
 _STARTS = np.cumsum([0, *(len(group.features) for group in GROUPS[:-1])])
 
 
@@ -35,26 +36,23 @@ def explain_in_words(features: Sequence[float], contributions: Floats) -> list[R
     features
         Plain floats in the order of `FEATURE_NAMES`.
     contributions
-        SHAP values in the same order, (53,), in log-odds.
+        SHAP values in the same order, (61,), in log-odds.
     """
-    numbers = dict(zip(FEATURE_NAMES, features, strict=True))
-    shares = np.add.reduceat(contributions.take(_ORDER), _STARTS).tolist()
-    reasons = [_reason(group, numbers, share) for group, share in zip(GROUPS, shares, strict=True)]
-    reasons.sort(key=_strength)
-    return reasons
+    if len(features) != len(FEATURE_NAMES):
+        raise ValueError(f"a payment has {len(FEATURE_NAMES)} features, not {len(features)}")
+    shares: list[float] = np.add.reduceat(contributions.take(_ORDER), _STARTS).tolist()
+    weakness = [-abs(share) for share in shares]
+    return [_reason(place, features, shares[place]) for place in sorted(_GROUP_PLACES, key=weakness.__getitem__)]
 
 
-def _strength(reason: Reason) -> float:
-    return -abs(reason["contribution"])
-
-
-def _reason(group: Group, numbers: Numbers, contribution: float) -> Reason:
-    code, words = group.choose(numbers)
+def _reason(place: int, features: Sequence[float], contribution: float) -> Reason:
+    group = GROUPS[place]
+    code, words = group.choose(features)
     return {
-        "code": code,
-        "text": CODES[code].template.format_map(words),
+        "code": code.name,
+        "text": code.pattern % words,
         "contribution": contribution,
-        "features": {name: numbers[name] for name in group.shown},
+        "features": {name: features[at] for name, at in group.shown_at},
     }
 
 
@@ -112,15 +110,20 @@ def _examples() -> dict[str, str]:
 def _example_features() -> Iterator[list[float]]:
     for moment, amount, customer, terminal in _EXAMPLE_PAYMENTS:
         seconds = epoch_seconds(datetime.fromisoformat(moment).replace(tzinfo=UTC))
-        sums = np.array([[_sums(customer), _sums(terminal)]])
+        sums = np.array([[*_sums("customer", customer), *_sums("terminal", terminal)]])
         yield from build_features(Transactions(np.array([seconds]), np.array([amount])), sums).tolist()
 
 
-def _sums(known: _Known | None) -> list[list[float]]:
+def _sums(entity: str, known: _Known | None) -> list[float]:
     if known is None:
-        return [[float("nan")] * 4] * 3
+        return [float("nan")] * len(SUMS[entity])
     counts, reports, mean = known
     cents = 100 * mean
-    squares = cents * cents * 1.25  # amounts that differ from their mean by half of it
-    rows = zip(counts, reports, strict=True)
-    return [[count, count * cents, count * squares, reported] for count, reported in rows]
+    # Amounts that differ from their mean by half of it.
+    of_one = {"amount": cents, "amount_squared": cents * cents * 1.25}
+    days = [one.hours // 24 for one in SUMS[entity]]
+    places = [0 if day == 1 else 1 if day <= 7 else 2 for day in days]
+    return [
+        float(reports[place]) if one.quantity == "reports" else counts[place] * of_one.get(one.quantity, 1.0)
+        for one, place in zip(SUMS[entity], places, strict=True)
+    ]

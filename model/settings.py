@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     shadow_share: float = Field(default=0, ge=0, le=1)
     """Share of payments that the challenger, if there is one, scores too, after their answers have left. 0: none."""
 
+    reports: Path | None = None
+    """File or folder of fraud reports that come apart from the history, read by everything that trains, tests or
+    refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
     label_delay: Duration = timedelta(days=1)
     """From a transaction to its fraud report, where history has no report time of its own."""
     statistics_age: Duration = timedelta(hours=1)

@@ -14,18 +14,27 @@ def money(amount: float) -> str:
 
 def payments(count: float) -> str:
     """Return a number of payments, such as `no payments`, `1 payment`, `1,234 payments`."""
-    return _counted(count, "payment")
+    return _counted(count, "1 payment", "payments")
 
 
 def frauds(count: float) -> str:
     """Return a number of frauds, such as `1 fraud`."""
-    return _counted(count, "fraud")
+    return _counted(count, "1 fraud", "frauds")
 
 
-def _counted(count: float, noun: str) -> str:
-    if not count:
-        return f"no {noun}s"
-    return f"{count:,.0f} {noun}" if count == 1 else f"{count:,.0f} {noun}s"
+def _counted(count: float, one: str, many: str) -> str:
+    if count == 1:
+        return one
+    return f"{number(count)} {many}" if count else f"no {many}"
+
+
+def number(count: float) -> str:
+    """Return a whole number with thousands set apart.
+
+    >>> number(87.0), number(1234.0)
+    ('87', '1,234')
+    """
+    return str(int(count)) if count < 1000 else f"{count:,.0f}"
 
 
 def times(ratio: float) -> str:
@@ -51,6 +60,24 @@ def how_recent(day: float, week: float, month: float) -> str:
     if day:
         return f"{_part(day, of=month)} in the last day"
     return f"{_part(week, of=month)} in the last 7 days"
+
+
+def still_reported(cleared: float, reports: float) -> str:
+    """Return what a terminal's payments of 1 to 5 days ago, old enough to be reported, say of its reports now.
+
+    Parameters
+    ----------
+    cleared
+        How many of these payments were more than the reports of the last 4 days.
+    reports
+        Those reports.
+
+    >>> still_reported(3, 0), still_reported(1, 2), still_reported(0, 4), still_reported(0, 0)
+    ('; 3 payments of 1 to 5 days ago, none reported', '; 1 payment of 1 to 5 days ago not reported', '', '')
+    """
+    if not cleared > 0:
+        return ""
+    return f"; {payments(cleared)} of 1 to 5 days ago{'' if reports else ','} {'not' if reports else 'none'} reported"
 
 
 def _part(count: float, *, of: float) -> str:

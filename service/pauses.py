@@ -1,7 +1,8 @@
 """How long the garbage collector stopped everything, as a histogram.
 
-The collector may run at any allocation, also inside a lock of the metrics library; so the counts are plain numbers here
-and become a metric only when somebody asks.
+Counted is the processor time that a collection takes: if the system gives the core to somebody else meanwhile, that is
+not the collector's doing, and would have happened without it. The collector may run at any allocation, also inside a
+lock of the metrics library; so the counts are plain numbers here and become a metric only when somebody asks.
 """
 
 import gc
@@ -23,10 +24,10 @@ class GcPauses(Collector):
     Parameters
     ----------
     clock
-        Seconds, monotonic.
+        Seconds, monotonic; by default those that the present thread was at work.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
         self._counts = [0] * (len(BUCKETS) + 1)
         self._sum = 0.0
@@ -56,4 +57,9 @@ class GcPauses(Collector):
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), self._counts, strict=True):
             total += count
             buckets.append((bound, total))
-        yield HistogramMetricFamily(NAME, "Pauses of the garbage collector.", buckets=buckets, sum_value=self._sum)
+        yield HistogramMetricFamily(
+            NAME,
+            "Processor time of each garbage collection; nothing is answered meanwhile.",
+            buckets=buckets,
+            sum_value=self._sum,
+        )

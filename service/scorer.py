@@ -37,7 +37,7 @@ class Tables:
     def of(cls, snapshot: Snapshot) -> "Tables":
         """Make them in memory."""
         customer, terminal = snapshot.customer, snapshot.terminal
-        return cls(ProfileTable(customer.keys, customer.sums), ProfileTable(terminal.keys, terminal.sums))
+        return cls(ProfileTable.of("customer", customer), ProfileTable.of("terminal", terminal))
 
     def rest(self) -> None:
         """Give the memory of mapped pages back; they come again when needed. Not for the loop's thread."""
@@ -84,7 +84,7 @@ class Scorer:
     Attributes
     ----------
     row
-        Features of the payment answered last, (53,); overwritten by the next.
+        Features of the payment answered last, (61,); overwritten by the next.
     """
 
     def __init__(self, loaded: Loaded, hasher: IdHasher) -> None:
@@ -117,8 +117,8 @@ class Scorer:
         row = self._builder.build(
             epoch_seconds(transaction.tx_datetime),
             amount,
-            ProfileTable.UNKNOWN if customer is None else customer,
-            ProfileTable.UNKNOWN if terminal is None else terminal,
+            ProfileTable.UNKNOWN["customer"] if customer is None else customer,
+            ProfileTable.UNKNOWN["terminal"] if terminal is None else terminal,
         )
         contributions, features = self._contributions, row.tolist()
         score = probability(self._explain(row, contributions))

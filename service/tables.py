@@ -7,7 +7,7 @@ pages that payments touch, and two versions stand side by side during a swap wit
 import hashlib
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkstemp
@@ -15,14 +15,12 @@ from tempfile import mkstemp
 import numpy as np
 
 from model.bundle import SNAPSHOT_FILES, BundleError
-from model.features import ProfileTable, profile_rows
+from model.features import PROFILE_WIDTH, ProfileTable, profile_rows
 from model.manifest import read_json, reading, verify
 from model.statistics import ENTITIES, EntityStatistics, Floats, Snapshot
 from service.scorer import Tables
 
 Digests = Mapping[str, str]  # entity: SHA-256 of its profiles
-
-_WIDTH = ProfileTable.UNKNOWN.size
 
 
 def write_profiles(folder: Path, snapshot: Snapshot) -> dict[str, str]:
@@ -36,15 +34,18 @@ def write_profiles(folder: Path, snapshot: Snapshot) -> dict[str, str]:
         If the disk does not take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return {entity: _write(_file(folder, entity), getattr(snapshot, entity).sums) for entity in ENTITIES}
+    return {
+        entity: _write(_file(folder, entity), profile_rows(entity, getattr(snapshot, entity).sums))
+        for entity in ENTITIES
+    }
 
 
-def _write(path: Path, sums: Floats) -> str:
+def _write(path: Path, parts: Iterable[Floats]) -> str:
     digest = hashlib.sha256()
     descriptor, draft = mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for part in profile_rows(sums):
+            for part in parts:
                 block = np.ascontiguousarray(part).data.cast("B")
                 digest.update(block)
                 file.write(block)
@@ -81,8 +82,8 @@ def map_statistics(
     mapped = [_map(_file(profiles, entity), digest=digests.get(entity, ""), what=what) for entity in ENTITIES]
     with reading(what, "profiles"):
         tables = Tables(
-            ProfileTable.of(customer.keys, _rows(mapped[0])),
-            ProfileTable.of(terminal.keys, _rows(mapped[1])),
+            ProfileTable("customer", customer.keys, _rows(mapped[0], "customer")),
+            ProfileTable("terminal", terminal.keys, _rows(mapped[1], "terminal")),
             tuple(one for one in mapped if one is not None),
         )
     return Snapshot(as_of_hour, customer, terminal), tables
@@ -111,7 +112,8 @@ def _map(path: Path, *, digest: str, what: str) -> mmap.mmap | None:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _rows(mapping: mmap.mmap | None) -> Floats:
+def _rows(mapping: mmap.mmap | None, entity: str) -> Floats:
+    width = PROFILE_WIDTH[entity]
     if mapping is None:
-        return np.empty((0, _WIDTH))
-    return np.frombuffer(mapping, dtype=np.float64).reshape(-1, _WIDTH)
+        return np.empty((0, width))
+    return np.frombuffer(mapping, dtype=np.float64).reshape(-1, width)

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, settings_from
+from antifraud.options import add_common, add_reports, settings_from
 
 if TYPE_CHECKING:
     from model.training.refresh import RefreshOutcome
@@ -35,13 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="hour to add up for: data (default; the full hour after the last payment), now, or a time such as"
         " 2026-11-22T13:00:00Z, whose started hour is left out",
     )
-    parser.add_argument(
-        "--reports",
-        type=Path,
-        metavar="PATH",
-        help="file or folder of reports that came later: transaction_id, report_datetime and, if one may be taken"
-        " back, tx_fraud (1 or 0); give it every time",
-    )
+    add_reports(parser)
     add_common(parser)
     parser.add_argument("--label-delay", metavar="1d", help="from a payment to its report where nobody gives its time")
     parser.add_argument("--longest-report-delay", metavar="30d", help="how long after a payment reports are waited for")
@@ -61,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
             options.history,
             settings=settings,
             tracking_uri=registry_uri(settings),
-            reports=options.reports,
             as_of_hour=options.as_of,
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )

@@ -164,7 +164,7 @@ def _payment(place: int, row: tuple[Any, ...], start: int) -> Payment:
 
 
 def _rows(payments: list[Payment], snapshot: Snapshot, hasher: IdHasher) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the features of the payments as the service computes them, float64 (n, 53)."""
+    """Return the features of the payments as the service computes them, float64 (n, 61)."""
     seconds = [int(datetime.fromisoformat(one["tx_datetime"]).timestamp()) for one in payments]
     transactions = Transactions(
         np.array(seconds, dtype=np.int64), np.array([one["tx_amount"] for one in payments], dtype=np.float64)

@@ -14,7 +14,7 @@ from model.statistics import (
     ENTITIES,
     HOUR,
     LONGEST_WINDOW,
-    QUANTITIES,
+    ROW_COLUMNS,
     SUM_COLUMNS,
     WINDOWS,
     EntityStatistics,
@@ -44,7 +44,8 @@ class Dataset:
     transactions
         Moments and amounts.
     sums
-        Statistics at the last refresh before each, (n, 2, 3, 4), NaN where customer or terminal was unknown.
+        Statistics at the last refresh before each, (n, 32), columns `ROW_COLUMNS`; NaN where customer or terminal was
+        unknown.
     label, scenario
         int64 (n,): 1 for fraud; the simulator's scenario, 0 for none.
     report_hour
@@ -69,7 +70,7 @@ class Dataset:
 
     @cached_property
     def features(self) -> Floats:
-        """The features, (n, 53)."""
+        """The features, (n, 61)."""
         features = np.empty((len(self), len(FEATURE_NAMES)))
         for start in range(0, len(self), ROWS_PER_CHUNK):
             rows = self.where(slice(start, start + ROWS_PER_CHUNK))
@@ -200,7 +201,7 @@ SELECT
     asked.tx_seconds, asked.tx_amount, COALESCE(asked.tx_fraud, 0) AS label,
     COALESCE(asked.tx_fraud_scenario, 0) AS scenario, asked.report_hour,
     asked.customer_key, asked.terminal_key,
-    {", ".join(f"{entity}_sums.{column} AS {entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS)}
+    {", ".join(f"{entity}_sums.{column} AS {entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS[entity])}
 FROM asked
 LEFT JOIN customer_sums ON customer_sums.key = asked.customer_key AND customer_sums.hour = asked.as_of_hour
 LEFT JOIN terminal_sums ON terminal_sums.key = asked.terminal_key AND terminal_sums.hour = asked.as_of_hour
@@ -211,13 +212,13 @@ ORDER BY
 
 def _dataset(columns: dict[str, npt.NDArray[np.float64]], *, honest_weight: float) -> Dataset:
     n = len(columns["tx_seconds"])
-    sums = np.empty((n, len(ENTITIES) * len(SUM_COLUMNS)))
-    for place, name in enumerate(f"{entity}_{column}" for entity in ENTITIES for column in SUM_COLUMNS):
+    sums = np.empty((n, len(ROW_COLUMNS)))
+    for place, name in enumerate(ROW_COLUMNS):
         sums[:, place] = np.ma.filled(columns.pop(name), np.nan)
     label = _integers(columns["label"])
     return Dataset(
         Transactions(_integers(columns["tx_seconds"]), np.ma.filled(columns["tx_amount"], np.nan)),
-        sums.reshape(n, len(ENTITIES), len(WINDOWS), len(QUANTITIES)),
+        sums,
         label,
         _integers(columns["scenario"]),
         _integers(columns["report_hour"]),
@@ -263,9 +264,9 @@ def read_snapshot(connection: duckdb.DuckDBPyConnection, *, as_of_hour: int) -> 
     """Return the statistics of all customers and terminals as of the start of an hour (hours since 1970)."""
     entities = {}
     for entity in ENTITIES:
-        query = snapshot_sql(tiles=f"{entity}_tiles", as_of_hour=as_of_hour)
+        query = snapshot_sql(entity, tiles=f"{entity}_tiles", as_of_hour=as_of_hour)
         columns = connection.execute(query).fetchnumpy()
-        sums = np.stack([np.ma.getdata(columns[name]) for name in SUM_COLUMNS], axis=1)
+        sums = np.stack([np.ma.getdata(columns[name]) for name in SUM_COLUMNS[entity]], axis=1)
         entities[entity] = EntityStatistics(_integers(columns["key"]), sums)
     return Snapshot(as_of_hour, entities["customer"], entities["terminal"])
 

@@ -32,7 +32,7 @@ def fit_booster(
     weight: Floats | None = None,
     on_tree: Callable[[], object] = lambda: None,
 ) -> lgb.Booster:
-    """Train a booster on rows of features (n, 53) with labels 0 and 1, seeded, no class made to count for more.
+    """Train a booster on rows of features (n, 61) with labels 0 and 1, seeded, no class made to count for more.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def with_covers(booster: lgb.Booster, features: Floats, weight: Floats, *, threa
     Parameters
     ----------
     features, weight
-        The rows it was trained on, (n, 53) and (n,), so that no leaf is without one.
+        The rows it was trained on, (n, 61) and (n,), so that no leaf is without one.
     """
     trees = booster.dump_model()["tree_info"]
     covers = [np.zeros(tree["num_leaves"]) for tree in trees]

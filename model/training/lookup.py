@@ -6,7 +6,7 @@ from string import Template
 import duckdb
 
 from model import statistics
-from model.statistics import LONGEST_WINDOW, QUANTITIES, WINDOWS, point_in_time_sql
+from model.statistics import LONGEST_WINDOW, SUMS, WINDOWS, point_in_time_sql
 
 _OF_FEW = Path(statistics.__file__).parent / "sql" / "point_in_time_of_few.sql"
 
@@ -26,13 +26,14 @@ def create_sums(
         Whether there are far fewer transactions than tiles; it changes the time this takes and nothing else.
     """
     query = (point_in_time_of_few_sql if are_few else point_in_time_sql)(
+        entity,
         tiles=f"(SELECT * FROM {entity}_tiles WHERE {tiles}) AS tiles",
         points=f"(SELECT DISTINCT {entity}_key AS key, as_of_hour AS hour FROM {asked}) AS points",
     )
     connection.execute(f"CREATE OR REPLACE TABLE {entity}_sums AS {query}")
 
 
-def point_in_time_of_few_sql(*, tiles: str, points: str) -> str:
+def point_in_time_of_few_sql(entity: str, *, tiles: str, points: str) -> str:
     """Return a query with the answer of `model.statistics.point_in_time_sql`, by a join; the tables go by their names.
 
     Parameters
@@ -41,10 +42,9 @@ def point_in_time_of_few_sql(*, tiles: str, points: str) -> str:
         As there, called `tiles` and `points`.
     """
     sums = [
-        f"CAST(SUM(CASE WHEN tiles.hour >= points.hour - {hours} THEN tiles.{quantity} ELSE 0 END) AS DOUBLE)"
-        f" AS {quantity}_{window}"
-        for window, hours in WINDOWS.items()
-        for quantity in QUANTITIES
+        f"CAST(SUM(CASE WHEN tiles.hour >= points.hour - {one.hours} THEN tiles.{one.quantity} ELSE 0 END) AS DOUBLE)"
+        f" AS {one.column}"
+        for one in SUMS[entity]
     ]
     return Template(_OF_FEW.read_text(encoding="utf-8")).substitute(
         tiles=tiles, points=points, sums=",\n    ".join(sums), longest=WINDOWS[LONGEST_WINDOW]

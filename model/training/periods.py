@@ -45,7 +45,14 @@ def read_periods(
     age_hours = int(settings.statistics_age.total_seconds()) // HOUR
     stages.begin("opening the history")
     with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-        cleaning = prepare(connection, address, hasher=hasher, label_delay_seconds=label_delay, progress=stages.step)
+        cleaning = prepare(
+            connection,
+            address,
+            hasher=hasher,
+            label_delay_seconds=label_delay,
+            reports=settings.reports,
+            progress=stages.step,
+        )
         made_from = fingerprint(connection)
         start, end = time_range(connection)
         split = split_time(start, end, label_delay=label_delay)

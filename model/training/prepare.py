@@ -13,6 +13,8 @@ import pyarrow as pa
 from model import statistics
 from model.training.history import find_unreadable, open_history
 from model.training.reading import UNREADABLE_LINES, HistoryFile, history_sql
+from model.training.reports import TABLES as REPORT_TABLES
+from model.training.reports import judged_sql, open_reports, read_verdicts
 from model.transaction import EARLIEST, LATEST, MAX_AMOUNT, MISSING_ID, IdHasher, canonical_id, epoch_seconds
 
 CAUSES = {
@@ -35,6 +37,7 @@ _STEPS = {
 _RAW_TABLES = (
     *(f"{entity}_keys" for entity in statistics.ENTITIES),
     *(name for name in _STEPS if name != "transactions"),
+    *REPORT_TABLES,
     UNREADABLE_LINES,
     f"{UNREADABLE_LINES}_scans",
 )
@@ -54,6 +57,8 @@ class CleaningReport:
         Rows by cause; the causes are the keys of `CAUSES` and a row counts under the first that applies.
     labels_missing, labels_against_scenario
         Rows that were kept although their label is missing (taken as not reported) or contradicts the scenario.
+    report_lines, report_lines_unusable
+        Lines of reports that came apart from the history.
     """
 
     rows_read: int
@@ -61,12 +66,16 @@ class CleaningReport:
     dropped: dict[str, int]
     labels_missing: int
     labels_against_scenario: int
+    report_lines: int = 0
+    report_lines_unusable: int = 0
 
     def render(self) -> str:
         """Return the report as a table for a terminal."""
         rows = [(f"dropped: {CAUSES[cause]}", count) for cause, count in self.dropped.items() if count]
         rows += [("kept although the label is missing (taken as not reported)", self.labels_missing)]
         rows += [("kept although the label contradicts the scenario", self.labels_against_scenario)]
+        rows += [("lines of reports read", self.report_lines)]
+        rows += [("lines of reports that cannot be used", self.report_lines_unusable)]
         rows = [("rows read", self.rows_read), *((text, count) for text, count in rows if count)]
         rows += [("transactions kept", self.rows_kept)]
         width = max(len(text) for text, _ in rows)
@@ -83,6 +92,7 @@ def prepare(
     *,
     hasher: IdHasher,
     label_delay_seconds: int,
+    reports: Path | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
     """Clean a history into the tables `transactions`, `customer_tiles` and `terminal_tiles` of a database.
@@ -95,18 +105,22 @@ def prepare(
         A CSV or Parquet file, or a folder of them.
     label_delay_seconds
         From a transaction to its report, for frauds whose report time the history does not have.
+    reports
+        A file or folder of lines that take the place of what rows say of themselves; see `model.training.reports`.
     progress
         Called with the name of each step before it begins.
 
     Raises
     ------
     HistoryError
-        If the history cannot be read.
+        If history or reports cannot be read.
     CleaningError
         If no row of it can be used.
     """
     files = open_history(address)
-    with _raw_tables(connection, files):
+    report_files = [] if reports is None else open_reports(reports)
+    with _raw_tables(connection, [*files, *report_files]):
+        lines = read_verdicts(connection, report_files) if report_files else (0, 0)
         progress("reading ids")
         connection.execute(f"CREATE OR REPLACE VIEW history AS {history_sql(files)}")
         for entity in statistics.ENTITIES:
@@ -116,7 +130,9 @@ def prepare(
             if _STEPS[table]:
                 progress(_STEPS[table])
             _create(connection, table, query)
-        report = _report(connection)
+            if table == "classified" and report_files:
+                _create(connection, table, judged_sql())
+        report = _report(connection, lines=lines)
     if not report.rows_kept:
         raise CleaningError(f"history {address}: no usable transaction\n{report.render()}")
     for entity in statistics.ENTITIES:
@@ -177,7 +193,7 @@ def _hash_ids(connection: duckdb.DuckDBPyConnection, entity: str, hash_id: Calla
     connection.unregister("hashed_ids")
 
 
-def _report(connection: duckdb.DuckDBPyConnection) -> CleaningReport:
+def _report(connection: duckdb.DuckDBPyConnection, *, lines: tuple[int, int]) -> CleaningReport:
     counts = dict(connection.execute("SELECT cause, COUNT(*) FROM classified GROUP BY cause").fetchall())
     usable = counts.pop(None, 0)
     kept, missing, against = _one(
@@ -193,6 +209,8 @@ def _report(connection: duckdb.DuckDBPyConnection) -> CleaningReport:
         dropped=dropped,
         labels_missing=missing,
         labels_against_scenario=against,
+        report_lines=lines[0],
+        report_lines_unusable=lines[1],
     )
 
 

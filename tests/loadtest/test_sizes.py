@@ -32,7 +32,7 @@ from loadtest.sizes_report import Measured, Round, Start, as_json, as_page, by_c
 from loadtest.sizes_service import StartPeak, cpu_seconds, memory_mb
 from model.features import build_features
 from model.settings import Settings
-from model.statistics import WINDOWS
+from model.statistics import ENTITIES, SUM_COLUMNS, WINDOWS
 from model.training.train import TrainingOutcome
 from model.transaction import IdHasher, Transactions
 from service.loading import load_champion
@@ -109,16 +109,20 @@ def test_a_snapshot_has_as_many_customers_as_asked_for_and_knows_those_that_are_
 
 
 def test_made_up_sums_are_such_as_a_history_gives() -> None:
-    sums = make_sums(3000, np.random.default_rng(2), payments=47).reshape(-1, len(WINDOWS), 4)
+    rng = np.random.default_rng(2)
+    customers, terminals = (make_sums(entity, 3000, rng, payments=47) for entity in ENTITIES)
+    sums = customers.reshape(-1, len(WINDOWS), 4)
     assert np.array_equal(sums, np.rint(sums))  # counts, and amounts in hundredths
     assert (np.diff(sums, axis=1) >= 0).all()  # a longer window holds the shorter ones
     count, amount, squared, reports = (sums[..., place] for place in range(4))
     assert (reports <= count).all()
     assert (count * squared >= amount * amount * (1 - 1e-9)).all()  # no spread below zero
     assert count[:, -1].mean() == pytest.approx(47, rel=0.1)
-    both = np.stack((sums, sums), axis=1)
+    days = [SUM_COLUMNS["terminal"].index(f"transactions_{days}d") for days in (1, 2, 3, 4, 5, 7, 30)]
+    assert (np.diff(terminals[:, days], axis=1) >= 0).all()
+    both = np.concatenate((customers, terminals), axis=1)
     features = build_features(Transactions(np.full(3000, 1_764_000_000), np.full(3000, 30.0)), both)
-    known = features[(count > 1).all(axis=1)]
+    known = features[(count > 1).all(axis=1) & (terminals[:, 0] > 1)]
     assert len(known) > 100
     assert np.isfinite(known).all()
 

@@ -32,7 +32,7 @@ from model.decision import CutOffs
 from model.drift import Reference, make_reference
 from model.explain import Engine, TreeExplainer, margins
 from model.features import FEATURE_NAMES, build_features
-from model.statistics import ENTITIES, SUM_COLUMNS, EntityStatistics, Floats, Snapshot
+from model.statistics import ENTITIES, SUM_COLUMNS, SUMS, EntityStatistics, Floats, Snapshot, windows_of
 from model.transaction import Transactions
 
 KEY = "fingerprint of the id key in use"
@@ -44,17 +44,24 @@ ROWS = 400
 Edit = Callable[[Path], object]
 
 
-def known_entities(rng: np.random.Generator, *, n: int) -> EntityStatistics:
-    counts = np.sort(rng.integers(0, 90, (n, 3)), axis=1).astype(np.float64)
+def known_entities(entity: str, rng: np.random.Generator, *, n: int) -> EntityStatistics:
+    windows = list(windows_of(entity))
+    counts = np.sort(rng.integers(0, 90, (n, len(windows))), axis=1).astype(np.float64)
     total = np.round(counts * rng.uniform(500, 20_000, (n, 1)))
-    reports = np.sort(rng.integers(0, 4, (n, 3)), axis=1)
-    sums = np.stack([counts, total, np.round(1.3 * total * total / np.maximum(counts, 1)), reports], axis=2)
-    return EntityStatistics(np.sort(rng.choice(10**6, n, replace=False)) - 500_000, sums.reshape(n, len(SUM_COLUMNS)))
+    reports = np.sort(rng.integers(0, 4, (n, len(windows))), axis=1)
+    known = {
+        "transactions": counts,
+        "amount": total,
+        "amount_squared": np.round(1.3 * total * total / np.maximum(counts, 1)),
+        "reports": reports,
+    }
+    sums = np.stack([known[one.quantity][:, windows.index(one.window)] for one in SUMS[entity]], axis=1)
+    return EntityStatistics(np.sort(rng.choice(10**6, n, replace=False)) - 500_000, sums.astype(np.float64))
 
 
 def make_snapshot(seed: int) -> Snapshot:
     rng = np.random.default_rng(seed)
-    return Snapshot(HOUR + seed, known_entities(rng, n=50), known_entities(rng, n=20))
+    return Snapshot(HOUR + seed, known_entities("customer", rng, n=50), known_entities("terminal", rng, n=20))
 
 
 def payments(seed: int) -> tuple[Transactions, Floats]:
@@ -167,7 +174,7 @@ def test_a_model_is_read_as_it_was_written_to_the_last_bit(model: Path) -> None:
 @pytest.mark.parametrize("n", [0, 1, 50])
 def test_statistics_are_read_as_they_were_written_to_the_last_bit(tmp_path: Path, n: int) -> None:
     rng = np.random.default_rng(3)
-    snapshot = Snapshot(HOUR, known_entities(rng, n=n), known_entities(rng, n=20))
+    snapshot = Snapshot(HOUR, known_entities("customer", rng, n=n), known_entities("terminal", rng, n=20))
     write_snapshot(tmp_path / "statistics-9", snapshot, id_key_fingerprint=KEY, facts={})
     again = read_snapshot(tmp_path / "statistics-9", id_key_fingerprint=KEY)
     assert again.as_of_hour == HOUR
@@ -570,14 +577,20 @@ def test_an_array_that_claims_to_be_huge_is_refused(statistics: Path) -> None:
         ("customer_keys.npy", np.arange(50, dtype=">i8")),
         ("customer_keys.npy", np.arange(51)),
         ("customer_keys.npy", np.int64(7)),
-        ("customer_sums.npy", np.zeros((50, len(SUM_COLUMNS) - 1))),
-        ("customer_sums.npy", np.zeros((50, len(SUM_COLUMNS)), dtype=np.float32)),
+        ("customer_sums.npy", np.zeros((49, 12))),
+        ("customer_sums.npy", np.zeros((50, 12), dtype=np.float32)),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(statistics: Path, name: str, array: Any) -> None:
     np.save(statistics / name, array)
     reseal(statistics)
     assert "customer_keys.npy with customer_sums.npy is malformed" in refusal(statistics)
+
+
+def test_sums_of_another_number_of_columns_are_refused(statistics: Path) -> None:
+    np.save(statistics / "customer_sums.npy", np.zeros((50, 11)))
+    reseal(statistics)
+    assert "sums of a customer are 12 numbers, these are of shape (50, 11)" in refusal(statistics)
 
 
 def test_an_archive_in_place_of_an_array_is_refused(statistics: Path) -> None:
@@ -590,7 +603,8 @@ def test_an_archive_in_place_of_an_array_is_refused(statistics: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"columns": list(SUM_COLUMNS[::-1])},
+        {"columns": {entity: list(columns[::-1]) for entity, columns in SUM_COLUMNS.items()}},
+        {"columns": list(SUM_COLUMNS["customer"])},
         {"as_of_hour": HOUR},
         {"as_of": "2019-01-01T00:00:00Z"},
         {"as_of_hour": "soon"},

@@ -13,11 +13,12 @@ from hypothesis.extra import numpy as arrays
 
 from model import features
 from model.features import FEATURE_NAMES, FeatureMismatchError, build_features, schema_fingerprint
-from model.statistics import QUANTITIES, WINDOWS
+from model.statistics import ENTITIES, QUANTITIES, ROW_COLUMNS, ROW_PLACES, SUMS, WINDOWS, Sum, sums_schema
 from model.transaction import MAX_AMOUNT, Transactions
 
 Floats = npt.NDArray[np.float64]
 
+RECENT = ("2d", "3d", "4d", "5d")
 SATURDAY_NIGHT = int(datetime(2026, 11, 21, 3, 30, tzinfo=UTC).timestamp())
 NAN = math.nan
 
@@ -31,6 +32,11 @@ TERMINAL = {
     "1d": (0, 0, 0, 2),  # no payment, but two reports of older ones
     "7d": (3, 15_000, 75_000_000, 2),  # 50.00 three times
     "30d": (5, 25_000, 141_000_000, 5),  # 30.00, 70.00, 30.00, 70.00, 50.00
+    # Of these days the payments and the reports alone are kept.
+    "2d": (0, 0, 0, 2),
+    "3d": (1, 5_000, 25_000_000, 2),
+    "4d": (2, 10_000, 50_000_000, 2),
+    "5d": (3, 15_000, 75_000_000, 2),
 }
 BY_HAND = {
     "amount": 50.0,
@@ -86,6 +92,14 @@ BY_HAND = {
     "terminal_amount_zscore_30d": 0.0,
     "terminal_reports_30d": 5.0,
     "terminal_report_rate_30d": 1.0,
+    "terminal_reports_2d": 2.0,
+    "terminal_reports_3d": 2.0,
+    "terminal_reports_4d": 2.0,
+    "terminal_cleared_1d": -2.0,  # no payment of the day that ended a day ago, but two reports
+    "terminal_cleared_2d": -1.0,
+    "terminal_cleared_3d": 0.0,
+    "terminal_cleared_4d": 1.0,
+    "terminal_idle_days": 2.0,
 }
 
 
@@ -93,18 +107,22 @@ def one(amount: float, *, seconds: int = SATURDAY_NIGHT) -> Transactions:
     return Transactions(np.array([seconds]), np.array([amount]))
 
 
-def known(entity: dict[str, tuple[int, int, int, int]]) -> Floats:
-    return np.array([entity[window] for window in WINDOWS], dtype=np.float64)
+Known = dict[str, tuple[int, int, int, int]]
 
 
-def sums_of(customer: Floats, terminal: Floats) -> Floats:
-    return np.stack([customer, terminal])[None]
+def sums_of(customer: Known, terminal: Known) -> Floats:
+    """Return the sums (1, 32) of what is known over each window."""
+
+    def number(known: Known, one: Sum) -> float:
+        return known.get(one.window, known["7d"])[QUANTITIES.index(one.quantity)]
+
+    both = {"customer": customer, "terminal": terminal}
+    return np.array([[number(both[entity], one) for entity in ENTITIES for one in SUMS[entity]]], dtype=np.float64)
 
 
-def same(amounts: int, hundredths: int) -> Floats:
-    """Return the sums after some payments of one amount."""
-    row = (amounts, amounts * hundredths, amounts * hundredths**2, 0)
-    return np.array([row] * len(WINDOWS), dtype=np.float64)
+def same(amounts: int, hundredths: int) -> Known:
+    """Return what is known after some payments of one amount."""
+    return dict.fromkeys(WINDOWS, (amounts, amounts * hundredths, amounts * hundredths**2, 0))
 
 
 def named(row: Floats) -> dict[str, float]:
@@ -118,17 +136,25 @@ def payments(draw: st.DrawFn) -> tuple[Transactions, Floats]:
     amount = draw(arrays.arrays(np.float64, n, elements=st.floats(0, MAX_AMOUNT)))
     seconds = draw(arrays.arrays(np.int64, n, elements=st.integers(631_152_000, 4_102_444_799)))
     history = st.lists(st.integers(0, 10**14), max_size=4)
-    sums = np.empty((n, 2, len(WINDOWS), len(QUANTITIES)))
-    for place in np.ndindex(n, 2, len(WINDOWS)):
-        amounts = draw(history)
-        sums[place] = (len(amounts), sum(amounts), sum(a * a for a in amounts), draw(st.integers(0, 3)))
-    sums[draw(arrays.arrays(np.bool_, (n, 2)))] = np.nan
-    return Transactions(seconds, amount), sums
+    rows = []
+    for _ in range(n):
+        customer, terminal = ({window: one_window(draw, history) for window in (*WINDOWS, *RECENT)} for _ in ENTITIES)
+        row = sums_of(customer, terminal)[0]
+        for entity in ENTITIES:
+            if draw(st.booleans()):
+                row[ROW_PLACES[entity]] = np.nan
+        rows.append(row)
+    return Transactions(seconds, amount), np.array(rows)
+
+
+def one_window(draw: st.DrawFn, history: st.SearchStrategy[list[int]]) -> tuple[int, int, int, int]:
+    amounts = draw(history)
+    return len(amounts), sum(amounts), sum(a * a for a in amounts), draw(st.integers(0, 3))
 
 
 def test_every_feature_of_a_small_case_is_as_computed_by_hand() -> None:
-    built = build_features(one(50.0), sums_of(known(CUSTOMER), known(TERMINAL)))
-    assert built.shape == (1, 53)
+    built = build_features(one(50.0), sums_of(CUSTOMER, TERMINAL))
+    assert built.shape == (1, 61)
     assert named(built[0]) == pytest.approx(BY_HAND, rel=1e-14, nan_ok=True)
     assert list(BY_HAND) == list(FEATURE_NAMES)
 
@@ -164,7 +190,7 @@ def test_features_leave_their_input_alone(case: tuple[Transactions, Floats]) -> 
 
 
 def test_features_depend_on_nothing_but_their_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = one(50.0), sums_of(known(CUSTOMER), known(TERMINAL))
+    case = one(50.0), sums_of(CUSTOMER, TERMINAL)
     expected = build_features(*case).tobytes()
     monkeypatch.setitem(os.environ, "TZ", "Pacific/Auckland")
     time.tzset()
@@ -178,8 +204,8 @@ def test_features_depend_on_nothing_but_their_arguments(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("unknown", "other"), [("customer", "terminal"), ("terminal", "customer")])
 def test_all_about_an_unknown_customer_or_terminal_is_nan_and_all_else_is_as_ever(unknown: str, other: str) -> None:
-    sums = sums_of(known(CUSTOMER), known(TERMINAL))
-    sums[0, ["customer", "terminal"].index(unknown)] = np.nan
+    sums = sums_of(CUSTOMER, TERMINAL)
+    sums[0, ROW_PLACES[unknown]] = np.nan
     built = named(build_features(one(50.0), sums)[0])
     assert all(math.isnan(value) for name, value in built.items() if name.startswith(unknown))
     rest = {name: value for name, value in built.items() if not name.startswith(unknown)}
@@ -197,8 +223,8 @@ def test_equal_amounts_have_no_spread_however_awkward_they_are() -> None:
 
 def test_a_small_true_spread_is_not_taken_for_rounding() -> None:
     count, squares = 2, 10_000**2 + 10_001**2  # 100.00 and 100.01
-    sums = np.array([(count, 20_001, squares, 0)] * 3, dtype=np.float64)
-    built = named(build_features(one(100.02), sums_of(sums, sums))[0])
+    known = dict.fromkeys(WINDOWS, (count, 20_001, squares, 0))
+    built = named(build_features(one(100.02), sums_of(known, known))[0])
     assert built["customer_amount_std_7d"] == pytest.approx(0.005)
     assert built["customer_amount_zscore_7d"] == pytest.approx(3.0)
 
@@ -225,18 +251,28 @@ def test_payments_of_nothing_have_a_mean_but_no_ratio() -> None:
 )
 def test_hour_and_weekday_are_those_of_utc(moment: datetime, hour: int, weekday: int, night: int, weekend: int) -> None:
     transactions = one(1.0, seconds=int(moment.timestamp()))
-    built = build_features(transactions, np.full((1, 2, 3, 4), np.nan))[0]
+    built = build_features(transactions, np.full((1, len(ROW_COLUMNS)), np.nan))[0]
     assert built[1:5].tolist() == [hour, weekday, night, weekend]
+
+
+@pytest.mark.parametrize(
+    ("last", "days"), [("2d", 1), ("3d", 2), ("4d", 3), ("5d", 4), ("7d", 6), ("30d", 7), (None, 7)]
+)
+def test_idle_days_lead_back_to_the_last_payment_that_a_report_would_have_come_for(last: str | None, days: int) -> None:
+    order = ("1d", "2d", "3d", "4d", "5d", "7d", "30d")
+    counts = [4 + (last is not None and place >= order.index(last)) for place in range(len(order))]
+    terminal = {window: (count, 0, 0, 1) for window, count in zip(order, counts, strict=True)}
+    assert named(build_features(one(1.0), sums_of(CUSTOMER, terminal))[0])["terminal_idle_days"] == days
 
 
 def test_no_payments_give_no_rows() -> None:
     nothing = Transactions(np.empty(0, dtype=np.int64), np.empty(0))
-    assert build_features(nothing, np.empty((0, 2, 3, 4))).shape == (0, 53)
+    assert build_features(nothing, np.empty((0, len(ROW_COLUMNS)))).shape == (0, 61)
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 3, 4), (1, 24), (1, 2, 4, 3)])
+@pytest.mark.parametrize("shape", [(2, 32), (1, 24), (1, 2, 4, 4), (32,)])
 def test_sums_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(FeatureMismatchError, match=r"sums must have shape \(1, 2, 3, 4\), they have"):
+    with pytest.raises(FeatureMismatchError, match=r"sums must have shape \(1, 32\), they have"):
         build_features(one(1.0), np.zeros(shape))
 
 
@@ -248,8 +284,7 @@ def test_the_schema_fingerprint_is_of_names_order_and_windows(monkeypatch: pytes
     fingerprints = {schema_fingerprint()}
     others: dict[str, list[object]] = {
         "FEATURE_NAMES": [("sum", *FEATURE_NAMES[1:]), (*FEATURE_NAMES[1:], FEATURE_NAMES[0]), FEATURE_NAMES[:-1]],
-        "QUANTITIES": [QUANTITIES[::-1]],
-        "WINDOWS": [{"1d": 24, "7d": 168, "30d": 28 * 24}],
+        "sums_schema": [lambda: ("customer reports 168h",), lambda: sums_schema()[::-1]],
     }
     for name, values in others.items():
         for value in values:

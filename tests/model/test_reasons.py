@@ -15,7 +15,7 @@ from model.features import FEATURE_NAMES, build_features
 from model.reason_codes import CODES, GROUPS
 from model.reasons import Reason, catalogue, explain_in_words
 from model.settings import Settings
-from model.statistics import Floats
+from model.statistics import SUMS, Floats
 from model.transaction import MAX_AMOUNT, Transactions, canonical_id
 from service.scorer import Loaded
 
@@ -35,27 +35,30 @@ ABSURD = {
     "an exponent": r"\d[eE][+-]?\d",
     "too many decimals": r"\.\d{3}",
     "one of many": r"(?<![\d,.])1 (payments|frauds)|\d(?<!\b1) (payment|fraud)\b",
-    "an odd space": r"  |^ | $| [,.)]|\( ",
+    "an odd space": r"  |^ | $| [,;.)]|\( ",
     "a word not filled in": r"[{}]",
     "thousands run together": r"\d{4}(?!-)",
 }
 # Every text, its numbers taken out, is one of these sentences.
-SENTENCE = re.compile(r"([A-Z]|\d[\d,]* frauds?)[A-Za-z0-9 ,.:()'-]*[A-Za-z0-9)]")
+SENTENCE = re.compile(r"([A-Z]|\d[\d,]* frauds?)[A-Za-z0-9 ,;.:()'-]*[A-Za-z0-9)]")
 
 
-def sums_of(known: Known) -> list[list[float]]:
+def sums_of(entity: str, known: Known) -> list[float]:
+    """Return the sums of an entity; over 2 to 5 days they are those of the week."""
     counts, reports, mean = known
     if math.isnan(mean):
-        return [[math.nan] * 4] * 3
+        return [math.nan] * len(SUMS[entity])
     totals = [round(count * mean * CENTS) for count in counts]  # whole cents, as the statistics are
     squares = [1.25 * total * total / count if count else 0.0 for count, total in zip(counts, totals, strict=True)]
-    return [list(row) for row in zip(counts, totals, squares, reports, strict=True)]
+    of = {"transactions": counts, "amount": totals, "amount_squared": squares, "reports": reports}
+    place = {"1d": 0, "30d": 2}
+    return [of[one.quantity][place.get(one.window, 1)] for one in SUMS[entity]]
 
 
 def features_of(
     amount: float = 40.0, *, customer: Known = ORDINARY, terminal: Known = ORDINARY, seconds: int = TUESDAY_14_25
 ) -> list[float]:
-    sums = np.array([[sums_of(customer), sums_of(terminal)]], dtype=np.float64)
+    sums = np.array([[*sums_of("customer", customer), *sums_of("terminal", terminal)]], dtype=np.float64)
     row: list[float] = build_features(Transactions(np.array([seconds]), np.array([amount])), sums)[0].tolist()
     return row
 
@@ -123,7 +126,7 @@ def test_equally_strong_reasons_keep_the_order_of_the_groups() -> None:
 
 
 def test_a_row_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="a payment has 61 features, not 3"):
         explain_in_words([0.0] * 3, np.zeros(len(FEATURE_NAMES)))
 
 
@@ -189,8 +192,24 @@ def test_every_code_is_given_to_some_payment_and_reads_well(code: str) -> None:
     ],
 )
 def test_reports_are_counted_and_said_to_be_recent_or_not(reports: tuple[float, float, float], words: str) -> None:
-    terminal: Known = ((4, 20, 87), reports, 98.10)
+    terminal: Known = ((20, 20, 87), reports, 98.10)
     assert texts_of(features_of(terminal=terminal))["FRAUD_REPORTED_AT_TERMINAL"] == words
+
+
+@pytest.mark.parametrize(
+    ("payments", "reports", "words"),
+    [
+        ((4, 7, 87), (0, 0, 9), "none in the last 7 days; 3 payments of 1 to 5 days ago, none reported"),
+        ((4, 7, 87), (0, 2, 9), "2 of them in the last 7 days; 1 payment of 1 to 5 days ago not reported"),
+        ((4, 7, 87), (0, 3, 9), "3 of them in the last 7 days"),
+        ((4, 4, 87), (0, 0, 9), "none in the last 7 days"),
+    ],
+)
+def test_where_frauds_were_reported_payments_that_were_not_are_said_as_well(
+    payments: tuple[float, float, float], reports: tuple[float, float, float], words: str
+) -> None:
+    text = texts_of(features_of(terminal=(payments, reports, 98.10)))["FRAUD_REPORTED_AT_TERMINAL"]
+    assert text.endswith(f"(87 payments), {words}")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from model.training.prepare import cleaning_sql
 
 QUERIES = {
     **{f"tiles of a {entity}": tiles_sql(entity, transactions="transactions") for entity in ENTITIES},
-    "snapshot": snapshot_sql(tiles="customer_tiles", as_of_hour=490_000),
-    "point in time": point_in_time_sql(tiles="customer_tiles", points="points"),
+    **{f"snapshot of {e}s": snapshot_sql(e, tiles=f"{e}_tiles", as_of_hour=490_000) for e in ENTITIES},
+    **{f"{e}s at points in time": point_in_time_sql(e, tiles=f"{e}_tiles", points="points") for e in ENTITIES},
     **cleaning_sql(label_delay_seconds=86_400),
 }
 # As sqlglot names them: Spark's CAST is its TryCast, a WHEN its If.

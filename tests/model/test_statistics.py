@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from model.statistics import (
     ENTITIES,
-    QUANTITIES,
+    RECENT_WINDOWS,
+    ROW_COLUMNS,
     SUM_COLUMNS,
+    SUMS,
     WINDOWS,
     EntityStatistics,
     Snapshot,
     StatisticsError,
+    Sum,
     hour_text,
     point_in_time_sql,
     snapshot_sql,
@@ -26,6 +29,7 @@ from model.statistics import (
 
 AS_OF = 490_000  # hours since 1970, some day in 2025
 WIDEST = max(WINDOWS.values())
+BOUNDS = [*WINDOWS.values(), *RECENT_WINDOWS.values()]
 LARGEST = 10**14  # hundredths; the largest amount that cleaning lets through
 
 Sums = dict[int, list[float]]
@@ -47,18 +51,27 @@ def key(row: Tx, entity: str) -> int:
 
 
 def by_hand(rows: Sequence[Tx], entity: str, as_of: int) -> Sums:
-    """Return the sums of every key known at an hour, in plain Python: 12 numbers in the order of `SUM_COLUMNS`."""
+    """Return the sums of every key known at an hour, in plain Python, in the order of `SUM_COLUMNS[entity]`."""
     sums = {}
     for known in {key(row, entity) for row in rows}:
         own = [row for row in rows if key(row, entity) == known]
         numbers: list[float] = []
-        for hours in WINDOWS.values():
-            amounts = [row.amount for row in own if as_of - hours <= row.hour < as_of]
-            reports = [row for row in own if row.fraud == 1 and as_of - hours <= row.report_hour < as_of]
-            numbers += [len(amounts), float(sum(amounts)), float(sum(a * a for a in amounts)), len(reports)]
-        if numbers[-4] or numbers[-1]:
-            sums[known] = numbers
+        for days in (1, 7, 30):
+            numbers += quantities(own, as_of, days)
+        if not (numbers[-4] or numbers[-1]):
+            continue
+        for days in (2, 3, 4, 5) if entity == "terminal" else ():
+            payments, _, _, reports = quantities(own, as_of, days)
+            numbers += [payments, reports]
+        sums[known] = numbers
     return sums
+
+
+def quantities(own: Sequence[Tx], as_of: int, days: int) -> list[float]:
+    """Return payments, amounts, squared amounts and reports over some days."""
+    amounts = [row.amount for row in own if as_of - 24 * days <= row.hour < as_of]
+    reports = [row for row in own if row.fraud == 1 and as_of - 24 * days <= row.report_hour < as_of]
+    return [len(amounts), float(sum(amounts)), float(sum(a * a for a in amounts)), len(reports)]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +93,7 @@ def fill(connection: duckdb.DuckDBPyConnection, rows: Sequence[Tx]) -> None:
 
 
 def snapshot_of(connection: duckdb.DuckDBPyConnection, entity: str, as_of: int) -> Sums:
-    answer = connection.execute(snapshot_sql(tiles=f"{entity}_tiles", as_of_hour=as_of)).fetchall()
+    answer = connection.execute(snapshot_sql(entity, tiles=f"{entity}_tiles", as_of_hour=as_of)).fetchall()
     assert [row[0] for row in answer] == sorted(row[0] for row in answer)
     return {row[0]: list(row[1:]) for row in answer}
 
@@ -91,14 +104,14 @@ def points_of(
     connection.execute("CREATE OR REPLACE TABLE points (key BIGINT, hour BIGINT)")
     if points:
         connection.executemany("INSERT INTO points VALUES (?, ?)", points)
-    query = point_in_time_sql(tiles=f"{entity}_tiles", points="points")
-    columns = ", ".join(SUM_COLUMNS)
+    query = point_in_time_sql(entity, tiles=f"{entity}_tiles", points="points")
+    columns = ", ".join(SUM_COLUMNS[entity])
     answer = connection.execute(f"SELECT key, hour, {columns} FROM ({query}) AS answer").fetchall()
     assert len({row[:2] for row in answer}) == len(answer)
     return {row[:2]: list(row[2:]) for row in answer}
 
 
-near_a_bound = st.sampled_from([n * hours + d for hours in WINDOWS.values() for n in (0, 1, 2) for d in (-1, 0, 1)])
+near_a_bound = st.sampled_from([n * hours + d for hours in BOUNDS for n in (0, 1, 2) for d in (-1, 0, 1)])
 hours = st.one_of(near_a_bound, st.integers(-2, 2 * WIDEST)).map(lambda before: AS_OF - before)
 # Sums of these squares are whole numbers below 2**53, which a float holds to the last bit. Beyond that engines turn a
 # decimal into the nearest float or the one beside it.
@@ -184,12 +197,14 @@ def test_sums_that_no_float_could_add_up_are_exact(connection: duckdb.DuckDBPyCo
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("window", "length"), WINDOWS.items())
-@pytest.mark.parametrize("quantity", ["transactions", "amount", "amount_squared", "reports"])
+@pytest.mark.parametrize(
+    ("entity", "one"), [(entity, one) for entity in ENTITIES for one in SUMS[entity]], ids=lambda value: str(value)[:60]
+)
 def test_a_window_begins_exactly_its_length_before_and_ends_right_before_as_of(
-    connection: duckdb.DuckDBPyConnection, window: str, length: int, quantity: str
+    connection: duckdb.DuckDBPyConnection, entity: str, one: Sum
 ) -> None:
-    column = SUM_COLUMNS.index(f"{quantity}_{window}")
+    column, quantity, length = SUM_COLUMNS[entity].index(one.column), one.quantity, one.hours
+    assert one.window == f"{length // 24}d"
     counted = {-length - 1: False, -length: True, -1: True, 0: False, 1: False}
     for offset, counts in counted.items():
         hour = AS_OF + offset
@@ -200,17 +215,16 @@ def test_a_window_begins_exactly_its_length_before_and_ends_right_before_as_of(
         )
         fill(connection, [event])
         expected = {"transactions": 1, "amount": 300, "amount_squared": 90_000, "reports": 1}[quantity] * counts
-        nothing = [0.0] * len(SUM_COLUMNS)
-        for entity in ENTITIES:
-            assert snapshot_of(connection, entity, AS_OF).get(1, nothing)[column] == expected, offset
-            assert points_of(connection, entity, [(1, AS_OF)]).get((1, AS_OF), nothing)[column] == expected, offset
+        nothing = [0.0] * len(SUMS[entity])
+        assert snapshot_of(connection, entity, AS_OF).get(1, nothing)[column] == expected, offset
+        assert points_of(connection, entity, [(1, AS_OF)]).get((1, AS_OF), nothing)[column] == expected, offset
 
 
 def test_a_report_counts_when_it_arrives_and_not_when_the_payment_was_made(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     fill(connection, [Tx(1, 1, AS_OF - 30, 500, fraud=1, report_hour=AS_OF - 2)])
-    reports = SUM_COLUMNS.index("reports_1d")
+    reports = SUM_COLUMNS["terminal"].index("reports_1d")
     assert snapshot_of(connection, "terminal", AS_OF - 2)[1][reports] == 0
     assert snapshot_of(connection, "terminal", AS_OF - 1)[1][reports] == 1
 
@@ -237,10 +251,10 @@ def test_an_empty_history_has_an_empty_snapshot(connection: duckdb.DuckDBPyConne
 # --- look-ups ---------------------------------------------------------------------------------------------------------
 
 
-def statistics_of(keys: Sequence[int]) -> EntityStatistics:
-    """Return statistics where the sums of a key are the key and the next 11 numbers."""
-    sums = np.array(keys, dtype=np.float64)[:, None] + np.arange(len(SUM_COLUMNS))
-    return EntityStatistics(np.array(keys, dtype=np.int64), sums.reshape(len(keys), len(SUM_COLUMNS)))
+def statistics_of(keys: Sequence[int], entity: str = "customer") -> EntityStatistics:
+    """Return statistics where the sums of a key are the key and the next numbers."""
+    sums = np.array(keys, dtype=np.float64)[:, None] + np.arange(len(SUMS[entity]))
+    return EntityStatistics(np.array(keys, dtype=np.int64), sums.reshape(len(keys), len(SUMS[entity])))
 
 
 KEYS = (-(2**63), -5, 3, 40, 2**63 - 1)
@@ -257,7 +271,7 @@ KEYS = (-(2**63), -5, 3, 40, 2**63 - 1)
 )
 def test_known_keys_get_their_sums_and_others_get_nan(asked: npt.NDArray[np.int64]) -> None:
     found = statistics_of(KEYS).lookup(asked)
-    assert found.shape == (6, len(SUM_COLUMNS))
+    assert found.shape == (6, 12)
     assert found[[0, 2]].tolist() == [[3.0 + i for i in range(12)], [-5.0 + i for i in range(12)]]
     assert np.isnan(found).all(axis=1).tolist() == [False, True, False, False, False, True]
 
@@ -274,19 +288,22 @@ def test_a_look_up_hands_out_a_copy() -> None:
 
 
 def test_nobody_is_known_in_an_empty_snapshot() -> None:
-    nothing = EntityStatistics(np.empty(0, dtype=np.int64), np.empty((0, len(SUM_COLUMNS))))
-    found = Snapshot(AS_OF, nothing, nothing).lookup(np.array([1, 2]), np.array([3, 4]))
-    assert found.shape == (2, 2, 3, 4)
+    found = Snapshot(AS_OF, statistics_of([]), statistics_of([], "terminal")).lookup(np.array([1, 2]), np.array([3, 4]))
+    assert found.shape == (2, 32)
     assert np.isnan(found).all()
 
 
-def test_a_snapshot_gives_customer_before_terminal_and_windows_before_quantities() -> None:
-    snapshot = Snapshot(AS_OF, statistics_of([100]), statistics_of([500]))
-    found = snapshot.lookup(np.array([100]), np.array([500]))
-    for e, start in enumerate((100, 500)):
-        for w, window in enumerate(WINDOWS):
-            for q, quantity in enumerate(QUANTITIES):
-                assert found[0, e, w, q] == start + SUM_COLUMNS.index(f"{quantity}_{window}")
+def test_a_snapshot_gives_the_sums_in_the_order_of_their_names() -> None:
+    snapshot = Snapshot(AS_OF, statistics_of([100]), statistics_of([500], "terminal"))
+    found = dict(zip(ROW_COLUMNS, snapshot.lookup(np.array([100]), np.array([500]))[0].tolist(), strict=True))
+    for entity, start in (("customer", 100), ("terminal", 500)):
+        for place, column in enumerate(SUM_COLUMNS[entity]):
+            assert found[f"{entity}_{column}"] == start + place
+
+
+def test_sums_of_one_entity_are_not_taken_for_those_of_the_other() -> None:
+    with pytest.raises(StatisticsError, match=r"sums of a terminal are 20 numbers, these are of shape \(1, 12\)"):
+        Snapshot(AS_OF, statistics_of([1]), statistics_of([1]))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +312,7 @@ def test_a_snapshot_gives_customer_before_terminal_and_windows_before_quantities
         (np.array([2, 1]), np.zeros((2, 12)), "sorted"),
         (np.array([1, 1]), np.zeros((2, 12)), "stand once"),
         (np.array([1, 2]), np.zeros((3, 12)), "2 keys do not fit"),
-        (np.array([1, 2]), np.zeros((2, 11)), "2 keys do not fit"),
+        (np.array([1, 2]), np.zeros(2), "2 keys do not fit"),
         (np.array([1, 2], dtype=np.uint64), np.zeros((2, 12)), "int64"),
         (np.array([1, 2]), np.zeros((2, 12), dtype=np.float32), "float64"),
     ],
@@ -309,5 +326,5 @@ def test_damaged_statistics_are_refused(
 
 def test_an_hour_is_told_as_a_moment_in_utc() -> None:
     assert hour_text(0) == "1970-01-01T00:00:00Z"
-    assert Snapshot(494_557, statistics_of([]), statistics_of([])).as_of == "2026-06-02T13:00:00Z"
+    assert Snapshot(494_557, statistics_of([]), statistics_of([], "terminal")).as_of == "2026-06-02T13:00:00Z"
     assert math.isclose(494_557 % 24, 13)

@@ -53,7 +53,7 @@ class Shelf:
             np.array([case["tx_seconds"] for case in cases], dtype=np.int64),
             np.array([case["tx_amount"] for case in cases], dtype=np.float64),
         )
-        sums = np.array([case["sums"] for case in cases], dtype=np.float64).reshape(len(cases), 2, 3, 4)
+        sums = np.array([case["sums"] for case in cases], dtype=np.float64)
         golden = golden_cases(moments, sums, explainer=explainer_of(text), cutoffs=cutoffs)
         number, folder = self._next(MODEL_NAME)
         self.digests[MODEL_NAME, number] = write_bundle(

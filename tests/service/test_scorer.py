@@ -43,7 +43,7 @@ def small_snapshot(hasher: IdHasher) -> Snapshot:
     """One customer, 7, with four payments of 25.00 in each window; no terminal."""
     sums = np.tile([4.0, 10_000.0, 25_000_000.0, 0.0], 3)[None, :]
     customer = EntityStatistics(np.array([hasher.customer("7")]), sums)
-    terminal = EntityStatistics(np.empty(0, np.int64), np.empty((0, len(SUM_COLUMNS))))
+    terminal = EntityStatistics(np.empty(0, np.int64), np.empty((0, len(SUM_COLUMNS["terminal"]))))
     return Snapshot(HOUR_OF_2026_02_10, customer, terminal)
 
 

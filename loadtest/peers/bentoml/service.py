@@ -15,7 +15,7 @@ Rows = list[list[float | None]]
 
 @bentoml.service(workers=1)
 class Fraud:
-    """Score rows of 53 features."""
+    """Score rows of 61 features."""
 
     def __init__(self) -> None:
         self.model = lgb.Booster(model_file=str(Path(os.environ["PEER_FOLDER"]) / "model.txt"))

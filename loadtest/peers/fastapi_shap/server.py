@@ -1,6 +1,6 @@
 """The service as it is usually written: FastAPI, one pandas row per request, `shap.TreeExplainer`.
 
-It looks the payment's statistics up in a dictionary by the raw id, makes the same 53 features of them in plain Python,
+It looks the payment's statistics up in a dictionary by the raw id, makes the same 61 features of them in plain Python,
 and gives the nine strongest features as reasons. It hashes no ids, groups no features and writes no text.
 """
 
@@ -84,7 +84,7 @@ def predict(payment: Payment) -> Answer:
 
 
 def features_of(payment: Payment) -> dict[str, float]:
-    """Return the 53 features by name."""
+    """Return the 61 features by name."""
     moment = payment.tx_datetime.astimezone(UTC)
     features: dict[str, float] = {
         "amount": payment.tx_amount,
@@ -94,10 +94,10 @@ def features_of(payment: Payment) -> dict[str, float]:
         "is_weekend": moment.weekday() >= 5,
     }
     for entity, raw in (("customer", payment.customer_id), ("terminal", payment.terminal_id)):
-        sums = statistics[entity].get(str(raw), [NAN] * 12)
+        sums = statistics[entity].get(str(raw), [NAN] * 20)
         for place, window in enumerate(WINDOWS):
             features |= window_features(entity, window, payment.tx_amount, sums[4 * place : 4 * place + 4])
-    return features
+    return features | recent_features(sums)
 
 
 def window_features(entity: str, window: str, amount: float, sums: list[float]) -> dict[str, float]:
@@ -119,6 +119,19 @@ def window_features(entity: str, window: str, amount: float, sums: list[float]) 
         "report_rate": reports / count if known else NAN,
     }
     return {f"{entity}_{name}_{window}": value for name, value in values.items()}
+
+
+def recent_features(sums: list[float]) -> dict[str, float]:
+    """Return what the last days say of a terminal: payments and reports of two to five days follow the windows."""
+    count = {1: sums[0], 2: sums[12], 3: sums[14], 4: sums[16], 5: sums[18], 7: sums[4]}
+    reports = {1: sums[3], 2: sums[13], 3: sums[15], 4: sums[17]}
+    settled = {days: count[days + 1] - count[1] for days in (1, 2, 3, 4, 6)}
+    idle = next((days for days, payments in settled.items() if payments > 0), 7)
+    return {
+        **{f"terminal_reports_{days}d": reports[days] for days in (2, 3, 4)},
+        **{f"terminal_cleared_{days}d": settled[days] - reports[days] for days in (1, 2, 3, 4)},
+        "terminal_idle_days": idle if count[1] >= 0 else NAN,
+    }
 
 
 if __name__ == "__main__":

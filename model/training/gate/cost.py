@@ -24,7 +24,7 @@ def explain_microseconds(
     Parameters
     ----------
     features
-        Rows of all features, (n, 53), n at least 1.
+        Rows of all features, (n, 61), n at least 1.
     clock
         Seconds.
     """

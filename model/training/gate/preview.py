@@ -109,7 +109,7 @@ def flips(
     Parameters
     ----------
     features
-        Of the same rows, all of `FEATURE_NAMES`, (n, 53).
+        Of the same rows, all of `FEATURE_NAMES`, (n, 61).
     explainers
         Of champion and challenger; each takes rows of all features (`model.bundle.Bundle.explainer`).
     keys

@@ -17,7 +17,8 @@ from model.training.prepare import cleaning_sql
 from model.training.reading import REQUIRED, UNREADABLE_LINES, HistoryFile
 from model.training.refresh.contract import ReportLines, Rules
 from model.training.refresh.sources import HISTORY, REPORTS, Found, Source
-from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, IdHasher, canonical_id, epoch_seconds
+from model.training.reports import REQUIRED_OF_REPORTS, usable_line_sql
+from model.transaction import IdHasher, canonical_id
 
 ROW_COLUMNS = {
     "file_id": "INTEGER",
@@ -31,7 +32,6 @@ ROW_COLUMNS = {
     "report_seconds": "BIGINT",
 }
 REPORT_COLUMNS = {name: ROW_COLUMNS[name] for name in ("file_id", "transaction_id", "tx_fraud", "report_seconds")}
-_REQUIRED_OF_REPORTS = ("transaction_id", REPORT_COLUMN)
 
 # Of 10^8 transactions two share a hash of 8 bytes with a probability of one in four thousand.
 _HASHED_ID = "md5_number_lower($salt || transaction_id)"
@@ -129,10 +129,7 @@ class Reader:
         self._insert("incoming_rows", ROW_COLUMNS, number, "classified WHERE cause IS NULL")
 
     def _read_reports(self, number: int) -> None:
-        usable = (
-            f"readable AND COALESCE(transaction_id, '') NOT IN ('', '{MISSING_ID}') AND COALESCE(tx_fraud, 1) IN (0, 1)"
-            f" AND COALESCE(report_seconds, 0) BETWEEN {epoch_seconds(EARLIEST)} AND {epoch_seconds(LATEST) - 1}"
-        )
+        usable = usable_line_sql()
         counts = self._connection.execute(f"SELECT {usable} AS usable, COUNT(*) FROM history GROUP BY usable")
         self._lines.update(dict(counts.fetchall()))
         self._lines[False] += self._unreadable_lines()
@@ -173,7 +170,7 @@ class Reader:
 def _checked(sources: Mapping[Source, Found], *, among_others: bool) -> list[tuple[Source, HistoryFile]]:
     """Check the columns of all files before any is read."""
     checked: list[tuple[Source, HistoryFile]] = []
-    for kind, required in ((HISTORY, REQUIRED), (REPORTS, _REQUIRED_OF_REPORTS)):
+    for kind, required in ((HISTORY, REQUIRED), (REPORTS, REQUIRED_OF_REPORTS)):
         chosen = {source: place for source, place in sources.items() if source.kind == kind}
         if chosen:
             places = [(place.path, place.format) for place in chosen.values()]

@@ -9,42 +9,44 @@ from collections.abc import Sequence
 
 import duckdb
 
-from model.statistics import ENTITIES, HOUR, LONGEST_WINDOW, WINDOWS, Snapshot
+from model.statistics import ENTITIES, HOUR, LONGEST_WINDOW, WINDOWS, Snapshot, windows_of
 from model.training.dataset import read_snapshot
 from model.training.refresh.chosen import rendered, transactions_sql
 from model.training.refresh.contract import Rules
 from model.training.refresh.sources import Changes
 from model.training.refresh.state import State, gone_sql
+from model.training.reports import verdicts_sql
 
 RECOUNT_HOURS = 24
 _MOST_HOURS = 48  # from one run to the next, for changes to be less work than adding up
 _MOST_ROWS = 0.25  # share of the rows that may be concerned by changes
-_EDGES = (0, *sorted(WINDOWS.values()))
+_EDGES = {entity: (0, *windows_of(entity).values()) for entity in ENTITIES}
+_ALL_EDGES = sorted({edge for edges in _EDGES.values() for edge in edges})
 _SUMS_AS_OF, _COUNTED = "sums as of hour", "added up at hour"
 _COLUMNS = "key, ring, transactions, amount, amount_squared, reports"
 
 
-def ring_sql(as_of_hour: int) -> str:
+def ring_sql(entity: str, as_of_hour: int) -> str:
     """Return the expression for the ring of an hour before this one, 0 for the youngest; null beyond the last."""
-    rings = [f"WHEN hour >= {as_of_hour - outer} THEN {ring}" for ring, outer in enumerate(_EDGES[1:])]
+    rings = [f"WHEN hour >= {as_of_hour - outer} THEN {ring}" for ring, outer in enumerate(_EDGES[entity][1:])]
     return f"CASE WHEN hour >= {as_of_hour} THEN NULL {' '.join(rings)} END"
 
 
-def rings_sql(*, tiles: str, as_of_hour: int) -> str:
-    """Return the query for the rings that tiles, or single events, add up to."""
+def rings_sql(entity: str, *, tiles: str, as_of_hour: int) -> str:
+    """Return the query for the rings that an entity's tiles, or single events, add up to."""
     return rendered(
         "rings",
         tiles=tiles,
-        ring=ring_sql(as_of_hour),
+        ring=ring_sql(entity, as_of_hour),
         as_of=str(as_of_hour),
         longest=str(WINDOWS[LONGEST_WINDOW]),
     )
 
 
-def tiles_of_rings_sql(*, rings: str, as_of_hour: int) -> str:
+def tiles_of_rings_sql(entity: str, *, rings: str, as_of_hour: int) -> str:
     """Return the query for tiles that give for this hour the same sums as those that the rings were made of."""
     # A ring stands at its last hour.
-    hours = " ".join(f"WHEN {ring} THEN {as_of_hour - inner - 1}" for ring, inner in enumerate(_EDGES[:-1]))
+    hours = " ".join(f"WHEN {ring} THEN {as_of_hour - inner - 1}" for ring, inner in enumerate(_EDGES[entity][:-1]))
     columns = _COLUMNS.replace("ring", f"CASE ring {hours} END AS hour")
     return f"SELECT {columns} FROM {rings}"
 
@@ -97,7 +99,7 @@ class Rings:
     def snapshot(self) -> Snapshot:
         """Return the statistics that the sums make."""
         for entity in ENTITIES:
-            tiles = tiles_of_rings_sql(rings=f"state.{entity}_rings", as_of_hour=self._hour)
+            tiles = tiles_of_rings_sql(entity, rings=f"state.{entity}_rings", as_of_hour=self._hour)
             self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {entity}_tiles AS {tiles}")
         return read_snapshot(self._connection, as_of_hour=self._hour)
 
@@ -114,7 +116,7 @@ class Rings:
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE affected AS {ids}")
 
     def _create_verdicts(self) -> None:
-        query = rendered("verdicts", reports="state.reports")
+        query = verdicts_sql(reports="state.reports")
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE verdicts AS {query}")
 
     def _verdicts(self) -> str | None:
@@ -131,7 +133,8 @@ class Rings:
     def _in_bands(self, seconds: str, earlier: int) -> str:
         """Return the condition for moments that were in another ring at the earlier hour than they are now."""
         bands = [
-            f"({seconds} >= {(earlier - edge) * HOUR} AND {seconds} < {(self._hour - edge) * HOUR})" for edge in _EDGES
+            f"({seconds} >= {(earlier - edge) * HOUR} AND {seconds} < {(self._hour - edge) * HOUR})"
+            for edge in _ALL_EDGES
         ]
         return f"({' OR '.join(bands)})"
 
@@ -147,7 +150,7 @@ class Rings:
 
     def _counted_sql(self, entity: str) -> str:
         everything = f"({transactions_sql(self._rules, verdicts=self._verdicts())}) AS transactions"
-        return rings_sql(tiles=_events(entity, everything), as_of_hour=self._hour)
+        return rings_sql(entity, tiles=_events(entity, everything), as_of_hour=self._hour)
 
     def _change(self, entity: str, earlier: int) -> None:
         payments = f"(SELECT * FROM {_events(entity, 'moved_payments')} WHERE transactions = 1) AS payments"
@@ -156,13 +159,13 @@ class Rings:
         query = rendered(
             "changed_rings",
             rings=f"state.{entity}_rings",
-            came=self._at(self._hour, (*moved, _events(entity, "came_affected"))),
-            gone=self._at(earlier, (*moved, _events(entity, "left_affected"))),
+            came=self._at(entity, self._hour, (*moved, _events(entity, "came_affected"))),
+            gone=self._at(entity, earlier, (*moved, _events(entity, "left_affected"))),
         )
         self._replace(entity, query)
 
-    def _at(self, hour: int, events: Sequence[str]) -> str:
-        parts = [f"SELECT {_COLUMNS} FROM ({rings_sql(tiles=one, as_of_hour=hour)}) AS part" for one in events]
+    def _at(self, entity: str, hour: int, events: Sequence[str]) -> str:
+        parts = [f"SELECT {_COLUMNS} FROM ({rings_sql(entity, tiles=one, as_of_hour=hour)}) AS part" for one in events]
         return f"({' UNION ALL '.join(parts)}) AS parts"
 
     def _replace(self, entity: str, query: str) -> None:

@@ -27,7 +27,6 @@ def refresh(
     *,
     settings: Settings,
     tracking_uri: str,
-    reports: Path | None = None,
     as_of_hour: int | None = None,
     say: Callable[[str], None] = lambda text: None,
     progress: bool = True,
@@ -40,9 +39,6 @@ def refresh(
         A CSV or Parquet file, or a folder of them.
     tracking_uri
         MLflow registry, as `model.registry.open_publisher` takes it.
-    reports
-        A file or folder of reports that came after their transactions: `transaction_id`, `report_datetime` and, if
-        the table has it, `tx_fraud`, 0 for a report that is taken back. Leaving it out means that there are none.
     as_of_hour
         Hours since 1970; None for the one by which all transactions of the history have happened.
     say
@@ -64,7 +60,7 @@ def refresh(
         office.refuse_misfit()
         current = office.current()
         task = replace(
-            Task.of(settings, history, reports=reports, folder=folder),
+            Task.of(settings, history, reports=settings.reports, folder=folder),
             as_of_hour=as_of_hour,
             current_hour=hour_of(current),
             current_digest=current.tags.get("manifest_sha256") if current else None,

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.training.history import HistoryError, find_files
+from model.training.history import find_files
+from model.training.reports import find_reports
 
 HISTORY, REPORTS = "history", "reports"
 
@@ -46,19 +47,12 @@ def find_sources(history: Path, reports: Path | None) -> dict[Source, Found]:
         If there is no file of history, or no such file or folder of reports. A folder of reports may be empty.
     """
     sources = _find(HISTORY, history)
-    if reports is None:
-        return sources
-    try:
-        return sources | _find(REPORTS, reports)
-    except HistoryError:
-        if reports.is_dir():
-            return sources
-        raise
+    return sources if reports is None else sources | _find(REPORTS, reports)
 
 
 def _find(kind: str, address: Path) -> dict[Source, Found]:
     found = {}
-    for path, written in find_files(address):
+    for path, written in find_files(address) if kind == HISTORY else find_reports(address):
         facts = path.stat()
         name = path.relative_to(address).as_posix() if path != address else path.name
         found[Source(kind, name, facts.st_size, facts.st_mtime_ns)] = Found(path, written)

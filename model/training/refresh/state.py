@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from model.statistics import WINDOWS
+from model.statistics import sums_schema
 from model.training.history import history_sql
 from model.training.prepare import cleaning_sql
 from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, quoted
@@ -41,7 +41,7 @@ def recipe(rules: Rules, *, id_key_fingerprint: str) -> dict[str, str]:
     return {
         "state format": str(FORMAT),
         "id key": id_key_fingerprint,
-        "label delay or longest report delay": json.dumps([asdict(rules), dict(WINDOWS)]),
+        "label delay or longest report delay": json.dumps([asdict(rules), sums_schema()]),
         # Last, for the rules are in its texts as well.
         "version of the code": f"{version('antifraud')} {hashlib.sha256(json.dumps(texts).encode()).hexdigest()}",
     }

@@ -109,7 +109,14 @@ def evaluate_history(
         stages.begin("opening the history")
         with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
             delay = int(settings.label_delay.total_seconds())
-            cleaning = prepare(connection, address, hasher=hasher, label_delay_seconds=delay, progress=stages.step)
+            cleaning = prepare(
+                connection,
+                address,
+                hasher=hasher,
+                label_delay_seconds=delay,
+                reports=settings.reports,
+                progress=stages.step,
+            )
             prepared = _until(connection, cleaning, plan.until, label_delay=delay)
             return _Run(prepared, report, settings, plan, stages).all()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix, hstack
 
-from model.statistics import HOUR, Floats
+from model.statistics import ENTITIES, HOUR, ROW_PLACES, Floats
 from model.training.dataset import Dataset
 from model.training.evaluation import FPR_REQUIRED, RECALL_REQUIRED
 from model.training.walk_forward.bootstrap import Bootstrap, with_intervals
@@ -37,8 +37,8 @@ def find_segments(rows: Dataset, tested: Outcomes, place: Any) -> Iterator[Segme
     rows
         All rows of the history, of which `place` gives the tested ones, in the order of `tested`.
     """
-    for entity, axis in (("customer", 0), ("terminal", 1)):
-        yield Segment("unknown", f"unknown {entity}", np.isnan(rows.sums[place, axis, 0, 0]))
+    for entity in ENTITIES:
+        yield Segment("unknown", f"unknown {entity}", np.isnan(rows.sums[place, ROW_PLACES[entity].start]))
     yield from _first_days(rows, tested)
     yield from _amount_bands(tested)
     for scenario in np.unique(tested.scenario[tested.fraud & (tested.scenario > 0)]):

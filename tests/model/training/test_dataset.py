@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.features import build_features
-from model.statistics import SUM_COLUMNS, WINDOWS
+from model.statistics import ENTITIES, ROW_COLUMNS, SUM_COLUMNS, SUMS
 from model.training import dataset
 from model.training.dataset import Dataset, end_hour, read_batches, read_dataset, read_snapshot, time_range
 from model.training.prepare import CleaningError
@@ -24,7 +24,6 @@ from tests.model.training.histories import DAY, HASHER, START, Row, moment, paym
 
 HOUR = 3600
 MISSING = -999_999
-NOBODY = [math.nan] * len(SUM_COLUMNS)
 ALWAYS = {"start": 0, "end": 2**40}
 
 
@@ -75,19 +74,25 @@ def cleaned_by_hand(rows: Sequence[Row]) -> list[Clean]:
 def sums_by_hand(rows: Sequence[Clean], entity: int, who: int, *, as_of: int, delay: int) -> list[float]:
     """Return what is known of one customer (entity 0) or terminal (1) at an hour, in the order of `SUM_COLUMNS`."""
     own = [row for row in rows if row.ids[entity] == who]
-    sums: list[float] = []
-    for hours in WINDOWS.values():
+    kept = SUMS[ENTITIES[entity]]
+
+    def over(quantity: str, hours: int) -> float:
         amounts = [row.hundredths for row in own if as_of - hours <= row.seconds // HOUR < as_of]
         reports = [row for row in own if row.fraud == 1 and as_of - hours <= row.reported(delay) // HOUR < as_of]
-        sums += [len(amounts), sum(amounts), float(sum(a * a for a in amounts)), len(reports)]
-    return sums if sums[-4] or sums[-1] else NOBODY
+        squares = float(sum(a * a for a in amounts))
+        found = {"transactions": len(amounts), "amount": sum(amounts), "amount_squared": squares}
+        return (found | {"reports": len(reports)})[quantity]
+
+    if not over("transactions", 720) and not over("reports", 720):
+        return [math.nan] * len(kept)
+    return [over(one.quantity, one.hours) for one in kept]
 
 
 # --- dirty histories --------------------------------------------------------------------------------------------------
 
 around_a_bound = st.builds(
     lambda hours, seconds: START + 40 * DAY - hours * HOUR + seconds,
-    st.sampled_from([0, 1, 23, 24, 25, 167, 168, 169, 719, 720, 721]),
+    st.sampled_from([0, 1, 23, 24, 25, 47, 48, 72, 96, 97, 120, 167, 168, 169, 719, 720, 721]),
     st.sampled_from([-1, 0, 1, 1800]),
 )
 moments = st.one_of(around_a_bound, st.integers(START, START + 45 * DAY))
@@ -137,7 +142,7 @@ def test_dirty_history_has_the_sums_that_plain_python_adds_up(rows: list[Row], d
             expected = []
             for row in usable:
                 as_of = row.seconds // HOUR // age * age
-                known = [sums_by_hand(usable, e, row.ids[e], as_of=as_of, delay=delay) for e in (0, 1)]
+                known = [n for e in (0, 1) for n in sums_by_hand(usable, e, row.ids[e], as_of=as_of, delay=delay)]
                 customer, terminal = (np.array([key]) for key in row.keys)
                 assert told(read_snapshot(connection, as_of_hour=as_of).lookup(customer, terminal)[0]) == repr(known)
                 label = int(row.fraud == 1)
@@ -154,9 +159,9 @@ def test_a_history_with_nothing_but_dirt_is_refused() -> None:
 
 
 def told(sums: npt.NDArray[np.float64]) -> str:
-    """Return the sums of a row (2, 3, 4) as the text of two lists of whole numbers, or of NaN."""
-    lists = sums.reshape(2, len(SUM_COLUMNS)).tolist()
-    return repr([[x if math.isnan(x) or i % 4 == 2 else int(x) for i, x in enumerate(numbers)] for numbers in lists])
+    """Return the sums of a row (32,) as the text of whole numbers, or of NaN."""
+    named = zip(ROW_COLUMNS, sums.tolist(), strict=True)
+    return repr([x if math.isnan(x) or "squared" in name else int(x) for name, x in named])
 
 
 def all_of(rows: Dataset) -> list[tuple[object, ...]]:
@@ -204,7 +209,7 @@ def test_all_rows_come_in_order_of_time_with_their_types(bank: duckdb.DuckDBPyCo
     assert rows.transactions.tx_seconds.min() == start
     assert rows.transactions.tx_seconds.max() == end - 1
     assert (np.diff(rows.transactions.tx_seconds) >= 0).all()
-    assert rows.sums.shape == (len(rows), 2, 3, 4)
+    assert rows.sums.shape == (len(rows), len(ROW_COLUMNS))
     assert {rows.label.dtype, rows.scenario.dtype, rows.report_hour.dtype} == {np.dtype(np.int64)}
     assert set(rows.label.tolist()) == {0, 1}
     assert ((rows.scenario > 0) == (rows.label == 1)).all()
@@ -238,7 +243,7 @@ def test_a_range_of_time_has_the_rows_that_the_whole_has_there(bank: duckdb.Duck
 def test_a_range_without_rows_is_empty(bank: duckdb.DuckDBPyConnection) -> None:
     rows = read_dataset(bank, start=0, end=1)
     assert len(rows) == 0
-    assert rows.features.shape == (0, 53)
+    assert rows.features.shape == (0, 61)
 
 
 def test_reading_twice_gives_the_same_bits_and_leaves_no_table(bank: duckdb.DuckDBPyConnection) -> None:
@@ -296,7 +301,7 @@ def test_a_snapshot_has_every_key_sorted_once(bank: duckdb.DuckDBPyConnection) -
     assert len(snapshot.terminal.keys) > 30
     assert (np.diff(snapshot.customer.keys.astype(float)) > 0).all()
     assert (
-        snapshot.terminal.sums[:, SUM_COLUMNS.index("transactions_30d")].sum()
+        snapshot.terminal.sums[:, SUM_COLUMNS["terminal"].index("transactions_30d")].sum()
         == bank.execute("SELECT COUNT(*) FROM transactions WHERE tx_hour >= ? - 720", [end_hour(end)]).fetchall()[0][0]
     )
 

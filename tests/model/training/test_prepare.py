@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -311,6 +312,8 @@ def test_the_report_is_written_as_json(tmp_path: Path, scratch: duckdb.DuckDBPyC
         "dropped": dict.fromkeys(CAUSES, 0) | {"unusable_amount": 1},
         "labels_missing": 0,
         "labels_against_scenario": 0,
+        "report_lines": 0,
+        "report_lines_unusable": 0,
     }
 
 
@@ -467,3 +470,47 @@ def test_tiles_hold_each_hour_of_a_key_once(tmp_path: Path, scratch: duckdb.Duck
         assert rows == keys > 100
         counted = scratch.execute(f"SELECT SUM(transactions), SUM(amount) FROM {entity}_tiles").fetchall()
         assert counted == scratch.execute("SELECT COUNT(*), SUM(amount_hundredths) FROM transactions").fetchall()
+
+
+# --- reports that come apart from the history -------------------------------------------------------------------------
+
+
+def labels(connection: duckdb.DuckDBPyConnection) -> dict[int, tuple[int | None, int]]:
+    rows = connection.execute("SELECT (tx_seconds - ?) // 60, tx_fraud, report_hour FROM transactions", [START])
+    return {int(number): (label, hour - START // HOUR) for number, label, hour in rows.fetchall()}
+
+
+def test_what_reports_say_takes_the_place_of_what_rows_say(tmp_path: Path, scratch: duckdb.DuckDBPyConnection) -> None:
+    rows = [payment(1), payment(2, tx_fraud=1), payment(3, tx_fraud=1), payment(4, tx_fraud=None)]
+    history = write_parquet(tmp_path / "h.parquet", rows)
+    lines: list[Row] = [
+        {"transaction_id": 1, "report_datetime": moment(START + 5 * HOUR), "tx_fraud": None},
+        {"transaction_id": 2, "report_datetime": moment(START + 6 * HOUR), "tx_fraud": 0},
+        {"transaction_id": 4, "report_datetime": moment(START + 90 * HOUR), "tx_fraud": 1},
+        {"transaction_id": 99, "report_datetime": moment(START + HOUR), "tx_fraud": 1},  # of no payment here
+        {"transaction_id": 3, "report_datetime": None, "tx_fraud": 0},
+        {"transaction_id": MISSING, "report_datetime": moment(START + HOUR), "tx_fraud": 1},
+    ]
+    reports = write_csv(tmp_path / "reports" / "1.csv", lines).parent
+    report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)
+    assert labels(scratch) == {1: (1, 5), 2: (0, 24), 3: (1, 24), 4: (1, 90)}
+    assert (report.report_lines, report.report_lines_unusable, report.rows_read) == (6, 2, 4)
+    assert re.search(r"lines of reports that cannot be used +2\n", report.render())
+    left = {row[0] for row in scratch.execute("SHOW TABLES").fetchall()}
+    assert left == {"transactions", "customer_tiles", "terminal_tiles"}
+
+
+def test_a_folder_of_reports_may_be_empty_but_must_be_there(tmp_path: Path, scratch: duckdb.DuckDBPyConnection) -> None:
+    history = write_parquet(tmp_path / "h.parquet", [payment(1)])
+    with pytest.raises(HistoryError, match="there is no such file or folder"):
+        prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=tmp_path / "reports")
+    (tmp_path / "reports").mkdir()
+    report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=tmp_path / "reports")
+    assert (report.rows_kept, report.report_lines) == (1, 0)
+
+
+def test_reports_without_a_time_column_are_refused_by_name(tmp_path: Path, scratch: duckdb.DuckDBPyConnection) -> None:
+    history = write_parquet(tmp_path / "h.parquet", [payment(1)])
+    reports = write_csv(tmp_path / "reports" / "1.csv", "transaction_id,tx_fraud\n1,1\n")
+    with pytest.raises(HistoryError, match=r"1\.csv.*report_datetime"):
+        prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sqlglot
 
-from model.statistics import SUM_COLUMNS, Integers, point_in_time_sql
+from model.statistics import ENTITIES, SUM_COLUMNS, Integers, point_in_time_sql
 from model.training.dataset import FEW, Dataset, read_batches, read_dataset, time_range
 from model.training.lookup import point_in_time_of_few_sql
 from model.training.sampling import PRIME, Sampling, chosen_sql, mixed_sql, sampling_of
@@ -176,7 +176,7 @@ def test_only_the_period_that_is_read_counts(bank: duckdb.DuckDBPyConnection, wh
 QUERIES = {
     "choice": f"SELECT * FROM transactions WHERE {chosen_sql(0.1)}",
     "digest": f"SELECT SUM({mixed_sql({'customer_key': 5, 'COALESCE(tx_fraud, 2)': 7})}) FROM transactions",
-    "few": point_in_time_of_few_sql(tiles="customer_tiles AS tiles", points="asked AS points"),
+    "few": point_in_time_of_few_sql("terminal", tiles="customer_tiles AS tiles", points="asked AS points"),
 }
 
 
@@ -200,11 +200,12 @@ def test_no_step_of_the_draw_leaves_64_bits() -> None:
     assert (PRIME - 1) % 3 != 0  # so that no two numbers have the same cube
 
 
-def test_both_ways_to_look_up_name_the_same_columns() -> None:
-    names = ["key", "hour", *SUM_COLUMNS]
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_both_ways_to_look_up_name_the_same_columns(entity: str) -> None:
+    names = ["key", "hour", *SUM_COLUMNS[entity]]
     for query in (
-        point_in_time_of_few_sql(tiles="t AS tiles", points="p AS points"),
-        point_in_time_sql(tiles="t", points="p"),
+        point_in_time_of_few_sql(entity, tiles="t AS tiles", points="p AS points"),
+        point_in_time_sql(entity, tiles="t", points="p"),
     ):
         select = sqlglot.parse_one(query, read="duckdb")
         assert [column.alias_or_name for column in select.expressions] == names

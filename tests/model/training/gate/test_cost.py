@@ -31,4 +31,4 @@ def test_the_cost_of_a_small_model_is_microseconds() -> None:
 
 def test_the_cost_of_no_row_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one row"):
-        explain_microseconds(explainer_of(booster_of(SOME_FEATURES)), np.zeros((0, 53)))
+        explain_microseconds(explainer_of(booster_of(SOME_FEATURES)), np.zeros((0, 61)))

@@ -84,17 +84,20 @@ def refreshed(task: Task, said: list[str] | None = None) -> Fresh:
         return advance(task, stages=stages, say=notes.append)
 
 
-def from_scratch(bank: Bank, *, as_of_hour: int, work: Path) -> Snapshot | None:
+def from_scratch(bank: Bank, *, as_of_hour: int, work: Path, reports_apart: bool = False) -> Snapshot | None:
     """Return the statistics that preparing everything gives, None where no row can be used.
 
-    Reports are worked into the rows beforehand, in the way that a bank would have written them had it known.
+    Reports are read as they are, or worked into the rows beforehand, as a bank would have written them had it known.
     """
-    known = Bank(work / "known")
-    for name, rows in bank.rows.items():
-        known.write(name, [_with_reports(row, _judged(bank.reports.values())) for row in rows])
+    history, reports = bank.history, bank.folder / "reports" if reports_apart else None
+    if not reports_apart:
+        known = Bank(work / "known")
+        history = known.history
+        for name, rows in bank.rows.items():
+            known.write(name, [_with_reports(row, _judged(bank.reports.values())) for row in rows])
     with connect(work / "scratch", memory_limit="1GB", threads=1) as connection:
         try:
-            prepare(connection, known.history, hasher=HASHER, label_delay_seconds=LABEL_DELAY)
+            prepare(connection, history, hasher=HASHER, label_delay_seconds=LABEL_DELAY, reports=reports)
         except CleaningError:
             return None
         return read_snapshot(connection, as_of_hour=as_of_hour)

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from model.statistics import HOUR, Snapshot
+from model.statistics import HOUR, SUM_COLUMNS, Snapshot
 from model.training.history import HistoryError, connect
 from model.training.prepare import CAUSES, CleaningReport, prepare
 from model.training.refresh.advance import STATE, Fresh, Task, note_published
@@ -33,10 +33,10 @@ def snapshot_of(fresh: Fresh) -> Snapshot:
     return fresh.snapshot
 
 
-def reports_at(snapshot: Snapshot, terminal: int = 8, window: int = 2) -> float:
-    """Return how many reports a terminal has, over the longest window."""
+def reports_at(snapshot: Snapshot, terminal: int = 8, window: str = "30d") -> float:
+    """Return how many reports a terminal has over a window."""
     sums = snapshot.terminal.lookup(snapshot.terminal.keys[snapshot.terminal.keys == HASHER.terminal(str(terminal))])
-    return float(sums.reshape(3, 4)[window, 3])
+    return float(sums[0, SUM_COLUMNS["terminal"].index(f"reports_{window}")])
 
 
 def expected_of(bank: Bank, hour: int) -> Snapshot:
@@ -106,7 +106,7 @@ def test_a_report_counts_in_the_hour_in_which_it_arrived(bank: Bank) -> None:
     arrived = START // HOUR + 50
     bank.write_reports("r.parquet", [Report(1, arrived * HOUR + 1, 1)])
     before, after, a_day_later = (
-        reports_at(snapshot_of(refreshed(bank.task(arrived + hours))), window=0) for hours in (0, 1, 25)
+        reports_at(snapshot_of(refreshed(bank.task(arrived + hours))), window="1d") for hours in (0, 1, 25)
     )
     assert (before, after, a_day_later) == (1.0, 2.0, 0.0)
 

@@ -94,7 +94,11 @@ class Life:
             return
         with tempfile.TemporaryDirectory(dir=self.folder) as work:
             expected = from_scratch(self.bank, as_of_hour=self.hour, work=Path(work))
+            self.bank.task()  # makes the folder of reports
+            apart = from_scratch(self.bank, as_of_hour=self.hour, work=Path(work), reports_apart=True)
         assert expected is not None
+        assert apart is not None
+        assert same(expected, apart)
         if not len(expected.customer.keys):
             with pytest.raises(RefreshError, match="no transaction"):
                 refreshed(self.bank.task(self.hour))

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.statistics import HOUR, QUANTITIES
+from model.statistics import ENTITIES, HOUR, SUMS
 from model.training.dataset import Dataset
 from model.training.split import DAY
 from model.training.walk_forward.ceiling import ceiling_figures, find_silent
@@ -24,9 +24,8 @@ def history(**columns: Any) -> Dataset:
         "customer": np.arange(N),
         "terminal": np.full(N, 5),
     } | {name: np.asarray(values) for name, values in columns.items()}
-    sums = np.zeros((N, 2, 3, 4))
-    payments, amount, squared = (QUANTITIES.index(name) for name in ("transactions", "amount", "amount_squared"))
-    sums[..., payments], sums[..., amount], sums[..., squared] = 10, 10 * 2_000, 10 * (2_000**2 + 500**2)
+    known = {"transactions": 10, "amount": 10 * 2_000, "amount_squared": 10 * (2_000**2 + 500**2), "reports": 0}
+    sums = np.tile([float(known[one.quantity]) for entity in ENTITIES for one in SUMS[entity]], (N, 1))
     return Dataset(
         Transactions(given["seconds"], given["amount"].astype(float)),
         sums,

@@ -29,7 +29,7 @@ def rows() -> Dataset:
     key = rng.integers(0, 50, n)
     return Dataset(
         Transactions(seconds, amount),
-        rng.integers(1, 9, (n, 2, 3, 4)).astype(np.float64),
+        rng.integers(1, 9, (n, 32)).astype(np.float64),
         label,
         label * 2,
         (seconds + DAY) // HOUR,

@@ -1,0 +1,72 @@
+"""Reports that come apart from the history: lines that say which transactions turned out to be fraud, and when.
+
+A line has `transaction_id`, `report_datetime` and, if it may take earlier reports back, `tx_fraud` 0.
+"""
+
+from pathlib import Path
+from string import Template
+
+import duckdb
+
+from model import statistics
+from model.training.history import HistoryError, check_files, find_files, history_sql
+from model.training.reading import HistoryFile
+from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, epoch_seconds
+
+REQUIRED_OF_REPORTS = ("transaction_id", REPORT_COLUMN)
+TABLES = ("report_lines", "verdicts")
+_SQL = Path(statistics.__file__).parent / "sql"
+
+
+def find_reports(address: Path) -> list[tuple[Path, str]]:
+    """Return the files of reports and their formats; a folder may be empty, but must be there.
+
+    Raises
+    ------
+    HistoryError
+        If there is no such file or folder.
+    """
+    try:
+        return find_files(address)
+    except HistoryError:
+        if address.is_dir():
+            return []
+        raise
+
+
+def open_reports(address: Path) -> list[HistoryFile]:
+    """Return the files of reports with their columns checked; errors as of `model.training.history.open_history`."""
+    found = find_reports(address)
+    return check_files(found, required=REQUIRED_OF_REPORTS) if found else []
+
+
+def usable_line_sql() -> str:
+    """Return the condition for a line that can be used, over the columns of `model.training.reading`."""
+    return (
+        f"readable AND COALESCE(transaction_id, '') NOT IN ('', '{MISSING_ID}') AND COALESCE(tx_fraud, 1) IN (0, 1)"
+        f" AND COALESCE(report_seconds, 0) BETWEEN {epoch_seconds(EARLIEST)} AND {epoch_seconds(LATEST) - 1}"
+    )
+
+
+def verdicts_sql(*, reports: str) -> str:
+    """Return the query for what a table of reports says of each transaction."""
+    return Template((_SQL / "verdicts.sql").read_text(encoding="utf-8")).substitute(reports=reports)
+
+
+def judged_sql() -> str:
+    """Return the query for the table `classified` with the table `verdicts` applied to it."""
+    return (_SQL / "judged.sql").read_text(encoding="utf-8")
+
+
+def read_verdicts(connection: duckdb.DuckDBPyConnection, files: list[HistoryFile]) -> tuple[int, int]:
+    """Make the table `verdicts` of some files; return how many lines there were, and how many could not be used."""
+    connection.execute(
+        "CREATE OR REPLACE TABLE report_lines AS"
+        # Who reports a transaction and says no more means a fraud.
+        " SELECT transaction_id, COALESCE(tx_fraud, 1) AS tx_fraud, report_seconds,"
+        f" COALESCE({usable_line_sql()}, FALSE) AS usable FROM ({history_sql(files)}) AS lines"
+    )
+    verdicts = verdicts_sql(reports="(SELECT * FROM report_lines WHERE usable) AS usable")
+    connection.execute(f"CREATE OR REPLACE TABLE verdicts AS {verdicts}")
+    counted = connection.execute("SELECT COUNT(*), COUNT(*) FILTER (NOT usable) FROM report_lines").fetchall()
+    return int(counted[0][0]), int(counted[0][1])
