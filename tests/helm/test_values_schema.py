@@ -10,7 +10,17 @@ from model.settings import Settings
 from tests.helm.chart import CHART, render, settings, template
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-OWN = {"ID_KEY", "ID_KEY_FILE", "TRACKING_URI", "PORT", "HOST", "WORK_FOLDER", "DRAIN_SECONDS", "LABEL_DELAY"}
+OWN = {
+    "ID_KEY",
+    "ID_KEY_FILE",
+    "TRACKING_URI",
+    "PORT",
+    "HOST",
+    "WORK_FOLDER",
+    "DRAIN_SECONDS",
+    "LABEL_DELAY",
+    "REPORTS",
+}
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a value that nobody reads", {"replicaCount": 3}),
@@ -45,6 +55,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a setting of the service for the jobs", {"jobSettings": {"POLL_SECONDS": "30"}}),
     ("a misspelt setting of the jobs", {"jobSettings": {"GATE_ALFA": "0.05"}}),
     ("a setting of the jobs that has its own value", {"jobSettings": {"LABEL_DELAY": "2d"}}),
+    ("another one of them", {"jobSettings": {"REPORTS": "/history/reports"}}),
     ("a setting as a number", {"settings": {"POLL_SECONDS": 30}}),
     ("the id key in plain sight", {"settings": {"ID_KEY": "0123456789abcdef"}}),
     ("a setting that the chart makes", {"settings": {"DRAIN_SECONDS": "9"}}),
