@@ -14,7 +14,7 @@ from tests.cluster.traffic import Stage
 pytestmark = pytest.mark.cluster
 
 FLOOD_RATE = 1200.0  # payments a second each way
-OVERLOADED = 0.2  # share of refused payments from which on nobody doubts it
+OVERLOADED = 0.1  # share of refused payments from which on nobody doubts it
 LONGEST_LIVENESS_S = 60  # six failures in a row, ten seconds apart
 
 
@@ -115,10 +115,10 @@ def test_without_its_registry_nothing_is_lost_or_restarted_and_a_new_pod_waits_f
 
 def test_pods_with_far_more_payments_than_they_can_answer_are_not_killed(release: Release, report: Report) -> None:
     deployment = f"deployment/{NAME}"
-    # A fifth of a core and no more, and no further pods: the load is several times what they can answer.
+    # A seventh of a core and no more, and no further pods: the load is several times what they can answer.
     most = json.dumps({"spec": {"maxReplicas": release.at_rest()}})
     release.cluster.kubectl("patch", "hpa", NAME, "--type=merge", "-p", most)
-    release.cluster.kubectl("set", "resources", deployment, "--limits=cpu=200m", "--requests=cpu=100m")
+    release.cluster.kubectl("set", "resources", deployment, "--limits=cpu=150m", "--requests=cpu=100m")
     try:
         release.settle()
         pods, before = release.names(), release.restarts()
