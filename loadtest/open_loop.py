@@ -383,9 +383,17 @@ class _Run:
         if self._target.retry_once and not request.retried:
             request.retried = True
             self._ledger.retried += 1
-            self._dispatch(request)
+            self._send_again(request)
         else:
             self._record(Outcome.TRANSPORT_ERROR, request, cause)
+
+    def _send_again(self, request: _Request) -> None:
+        """Use a new connection where one may be opened: a proxy that ends one idle connection ends them all."""
+        if self._slots and not self._done.done():
+            self._slots -= 1
+            self._spawn(self._connect_for(request))
+        else:
+            self._dispatch(request)
 
     def _drop(self, request: _Request) -> None:
         """End what waited too long for a connection; what was on the wire once is not unsent."""

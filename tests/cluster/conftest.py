@@ -64,9 +64,12 @@ def images() -> Images:
 def installed(cluster: Cluster, images: Images, report: Report) -> Release:
     """The release, installed on the empty namespace until `helm test` passes."""
     release = Release(cluster, images, ingress=os.environ.get("CLUSTER_ADDRESS", ""))
-    if not release.is_installed():
+    if release.is_installed():
+        release.upgrade()
+    else:
         release.install()
         report.note("install", **release.figures)
+    release.open_side_door()
     return release
 
 

@@ -57,6 +57,11 @@ def under_load(release: Release, report: Report, name: str, *stages: Stage) -> I
     assert spare > 0, f"the load was over {-spare:.0f} s before what it was to accompany"
 
 
+def split(release: Release, rate: float) -> float:
+    """Return the share of a rate that each way carries."""
+    return rate / (2 if release.service_door() else 1)
+
+
 def lost(load: Load) -> dict[str, int]:
     """Return by way how many payments were neither answered nor told to come back."""
     return {way: sum(result.errors for result in results) for way, results in load.results.items()}

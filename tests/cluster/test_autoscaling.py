@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.figures import Report
 from tests.cluster.kube import eventually
-from tests.cluster.loads import lost, refused_share, under_load
+from tests.cluster.loads import lost, refused_share, split, under_load
 from tests.cluster.release import NAME, Release, is_ready
 from tests.cluster.traffic import Stage
 
@@ -78,7 +78,8 @@ def test_the_pods_at_rest_carry_the_planned_step_while_the_autoscaler_has_not_re
     release: Release, report: Report
 ) -> None:
     pods = release.names()
-    stages = (Stage(NORMAL, 5), Stage(PEAK / 2, 30), Stage(NORMAL, 5))  # half of it each way
+    normal, peak = split(release, NORMAL), split(release, PEAK)
+    stages = (Stage(normal, 5), Stage(peak, 30), Stage(normal, 5))
     with under_load(release, report, "planned_step", *stages) as load:
         time.sleep(25)
         cores = cores_used(release)
@@ -92,7 +93,8 @@ def test_a_step_beyond_the_plan_brings_pods_and_its_end_takes_them_away(release:
     release.cluster.kubectl("patch", "hpa", NAME, "--type=merge", "-p", json.dumps(SOON_DOWN))
     spec = release.cluster.get("hpa", NAME)["spec"]
     least, most = spec["minReplicas"], spec["maxReplicas"]
-    stages = (Stage(NORMAL / 2, 10), Stage(PEAK / 2, STEP_S), Stage(NORMAL / 2, 10))
+    normal, peak = split(release, NORMAL), split(release, PEAK)
+    stages = (Stage(normal, 10), Stage(peak, STEP_S), Stage(normal, 10))
     with watched(release) as seen, under_load(release, report, "step", *stages) as load:
         time.sleep(10 + STEP_S - 5)
         cores = cores_used(release)

@@ -1,5 +1,7 @@
+import json
 import re
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,7 +11,8 @@ from tests.cluster.release import Release
 
 pytestmark = pytest.mark.cluster
 
-DAYS = 104  # of the bank's history; the installation made 90 of them
+START = datetime(2026, 1, 1, tzinfo=UTC)  # of the simulated bank's history
+MORE_DAYS = 14
 FOLLOW_S = 60.0  # polls, a download and a trial
 
 
@@ -17,6 +20,12 @@ def follow(release: Release, pair: tuple[str, ...]) -> float:
     """Return how many seconds it took until every pod served a pair."""
     waited = eventually(lambda: release.versions() == {pair}, f"pods to serve {pair}", seconds=FOLLOW_S)
     return round(waited, 1)
+
+
+def days_so_far(release: Release) -> int:
+    """Return how many days of history the statistics in use have seen."""
+    version = json.loads(release.ask(min(release.names()), "/version"))
+    return (datetime.fromisoformat(version["statistics_as_of"]) - START).days
 
 
 def found(pattern: str, log: str) -> tuple[str, ...]:
@@ -29,7 +38,8 @@ def found(pattern: str, log: str) -> tuple[str, ...]:
 def test_refresh_and_retrain_promote_and_running_pods_follow_and_go_back_without_a_restart(
     release: Release, report: Report
 ) -> None:
-    pods, restarts = release.names(), release.restarts()
+    pods = release.names()
+    restarts = {name: release.restarts()[name] for name in pods}
     ((first, _),) = release.versions()
     seconds: dict[str, float] = {}
     followed: dict[str, float] = {}
@@ -40,7 +50,7 @@ def test_refresh_and_retrain_promote_and_running_pods_follow_and_go_back_without
         seconds[name] = round(time.monotonic() - began, 1)
         return log
 
-    run("more-days", "retrain", ["simulate", "--out", "/history", "--days", str(DAYS)])
+    run("more-days", "retrain", ["simulate", "--out", "/history", "--days", str(days_so_far(release) + MORE_DAYS)])
     newer = found(r"PUBLISHED: fraud-statistics version (\d+) is current", run("refresh-now", "refresh"))
     followed["newer_statistics"] = follow(release, (first, *newer))
     model, statistics = found(
@@ -53,4 +63,4 @@ def test_refresh_and_retrain_promote_and_running_pods_follow_and_go_back_without
     followed["rollback"] = follow(release, (first, statistics))
     report.note("jobs", job_s=seconds, pods_followed_after_s=followed)
     assert release.names() == pods
-    assert {name: count for name, count in release.restarts().items() if name in restarts} == restarts
+    assert {name: release.restarts()[name] for name in pods} == restarts

@@ -14,7 +14,7 @@ IMAGES = os.environ.get("TEST_IMAGES", "")  # prefix:tag
 RUN = shlex.split(os.environ.get("TEST_IMAGE_RUN", "docker run"))
 TOOL = os.environ.get("TEST_IMAGE_TOOL", "docker")
 CAREFULLY = ("--rm", "--read-only", "--user", "10001:10001", "--cap-drop", "ALL", "--network", "none")
-WRITABLE = ("--tmpfs", "/tmp:mode=1777", "--tmpfs", "/cache:mode=1777")  # noqa: S108  in the container
+WRITABLE = ("--tmpfs", "/tmp:mode=1777", "--volume", "/cache")  # noqa: S108  in the container
 SIZES = Path(__file__).parents[2] / ".ci" / "image_sizes.py"
 LARGEST_SERVICE_MB = 700  # requirement
 PYTHON = "/opt/antifraud/bin/python"
