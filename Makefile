@@ -19,6 +19,7 @@ REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 LOAD_INSTALLED := .venv/load-installed
+SPARK_INSTALLED := .venv/spark-installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
 .PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s chart tools schemas \
@@ -112,9 +113,10 @@ schemas: $(INSTALLED)  ## Take the schemas of Kubernetes' own kinds from a real 
 		"$$(kubectl get --raw /version | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["gitVersion"])')"
 
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
-	@$(LOCK) --extra service --extra train --extra dev pyproject.toml -o requirements/dev.txt
-	@$(LOCK) --extra service -c requirements/dev.txt pyproject.toml -o requirements/service.txt
-	@$(LOCK) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+	@$(LOCK) --extra service --extra train --extra stream --extra stack --extra dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) --extra service --extra stream -c requirements/dev.txt pyproject.toml -o requirements/service.txt
+	@$(LOCK) --extra train --extra stream -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+	@$(LOCK) --extra spark -c requirements/dev.txt pyproject.toml -o requirements/spark.txt
 	@echo 'setuptools>=80' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
 	@for peer in bentoml fastapi_shap mlflow mlserver; do \
@@ -140,4 +142,9 @@ $(INSTALLED): requirements/dev.txt pyproject.toml setup.py $(wildcard model/*.c 
 
 $(LOAD_INSTALLED): requirements/load.txt $(INSTALLED)
 	@$(PIP) install --require-hashes -r requirements/load.txt
+	@touch $@
+
+$(SPARK_INSTALLED): requirements/spark.txt $(INSTALLED)
+	@echo "Installing Spark into .venv (a minute or two, once) ..."
+	@$(PIP) install --require-hashes -r requirements/spark.txt
 	@touch $@
