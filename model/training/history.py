@@ -15,7 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet
 import pyarrow.types as pat
 
-from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, history_sql, is_text, quoted, sample_sql
+from model.training.reading import (
+    OPTIONAL,
+    REQUIRED,
+    UNREADABLE_LINES,
+    HistoryFile,
+    history_sql,
+    is_text,
+    quoted,
+    sample_sql,
+)
 from model.transaction import REPORT_COLUMN
 
 __all__ = [
@@ -196,6 +205,15 @@ def find_unreadable(connection: duckdb.DuckDBPyConnection, files: Sequence[Histo
     """Read every file alone to its end, and raise `HistoryError` for the first where that fails."""
     for file in files:
         _guarded(file, connection, f"SELECT MAX(COLUMNS(*)) FROM ({history_sql([file])}) AS rows").fetchone()
+
+
+def unreadable_lines(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many lines of CSV were not even text; without CSV there is no table of them."""
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if UNREADABLE_LINES not in tables:
+        return 0
+    query = f"SELECT COUNT(*) FROM (SELECT DISTINCT file_id, line FROM {UNREADABLE_LINES}) AS lines"
+    return int(connection.execute(query).fetchall()[0][0])
 
 
 def connect(folder: Path, *, memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:

@@ -9,7 +9,7 @@ from string import Template
 import duckdb
 
 from model import statistics
-from model.training.history import HistoryError, check_files, find_files, history_sql
+from model.training.history import HistoryError, check_files, find_files, history_sql, unreadable_lines
 from model.training.reading import HistoryFile
 from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, epoch_seconds
 
@@ -73,4 +73,5 @@ def read_verdicts(connection: duckdb.DuckDBPyConnection, files: list[HistoryFile
     connection.execute(f"CREATE OR REPLACE TABLE report_lines AS {report_lines_sql(lines=f'({history_sql(files)})')}")
     connection.execute(f"CREATE OR REPLACE TABLE verdicts AS {verdicts_sql(reports=USABLE_LINES)}")
     counted = connection.execute("SELECT COUNT(*), COUNT(*) FILTER (NOT usable) FROM report_lines").fetchall()
-    return int(counted[0][0]), int(counted[0][1])
+    lost = unreadable_lines(connection)
+    return int(counted[0][0]) + lost, int(counted[0][1]) + lost

@@ -72,7 +72,7 @@ def session(*, memory: str = "", settings: Mapping[str, str] | None = None) -> I
 
 def _configuration(memory: str, settings: Mapping[str, str]) -> dict[str, str]:
     found = {**MEANING, _COMMITS: "false", **object_store(os.environ)}
-    if not is_submitted() and "spark.master" not in settings:
+    if not is_submitted() and settings.get("spark.master", LOCAL).startswith("local"):
         found |= {"spark.master": LOCAL, **_LOCAL_PROCESS}
         if jars := jars_of_object_store():
             found["spark.driver.extraClassPath"] = f"{jars}/*"
