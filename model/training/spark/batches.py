@@ -29,6 +29,7 @@ SHAPE = pa.schema(
 KEYS = pa.schema([("id", pa.string()), ("key", pa.int64())])
 LINES = pa.schema([("line", pa.string())])
 LONGEST_LINE = 2_000_000  # bytes; DuckDB refuses a longer one
+END_OF_LINE = b"\x01"  # DuckDB is told that this letter separates columns of lines that have one; so nothing follows it
 _NO_ROW = b'"'  # no writer of CSV makes such a line; it counts as one that cannot be read
 _BATCH_ROWS = 50_000
 
@@ -103,6 +104,6 @@ def _text(lines: pa.Array) -> pa.Array:
 
 def _readable(line: bytes) -> str:
     try:
-        return line.decode()
+        return line.split(END_OF_LINE)[0].decode()
     except UnicodeDecodeError:
         return _NO_ROW.decode()

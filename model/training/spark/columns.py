@@ -11,7 +11,7 @@ from pyspark.sql import types
 from model.training.reading import is_text
 
 _WHITE = r"' \t\r\n'"
-_INFINITE = "(9223372036854775807, -9223372036854775807)"  # microseconds: what DuckDB takes for no moment at all
+_INFINITE = "(9223372036854775807, -9223372036854775807)"  # counts that DuckDB takes for no moment at all
 _PLAIN = {
     pa.int8(): types.ByteType(),
     pa.int16(): types.ShortType(),
@@ -78,9 +78,8 @@ def _seconds(name: str, kind: pa.DataType) -> str | None:
         return "CAST(NULL AS BIGINT)"
     if not pat.is_timestamp(kind):
         return None
-    if kind.unit == "ns":
-        return f"{name} DIV 1000000000"
-    return f"CASE WHEN UNIX_MICROS({name}) NOT IN {_INFINITE} THEN UNIX_MICROS({name}) DIV 1000000 END"
+    count, a_second = (name, 10**9) if kind.unit == "ns" else (f"UNIX_MICROS({name})", 10**6)
+    return f"CASE WHEN {count} NOT IN {_INFINITE} THEN {count} DIV {a_second} END"
 
 
 def _label(name: str, kind: pa.DataType) -> str | None:

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession, types
 
 from model.training.history import HistoryError
 from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, column_sql, lines_sql
-from model.training.spark.batches import INPUT, in_duckdb, lines_in_duckdb
+from model.training.spark.batches import END_OF_LINE, INPUT, in_duckdb, lines_in_duckdb
 from model.training.spark.columns import UnknownTypeError, expression, spark_type
 from model.training.spark.place import hadoop_address
 
@@ -26,8 +26,7 @@ ROWS = types.StructType(
         types.StructField("report_seconds", types.LongType()),
     ]
 )
-# DuckDB ends a line of text where this letter stands, which it is told to be a separator that never occurs.
-_LINES = f"(SELECT SPLIT_PART(line, CHR(1), 1) AS line FROM {INPUT})"
+_LINES = f"(SELECT SPLIT_PART(line, CHR({ord(END_OF_LINE)}), 1) AS line FROM {INPUT})"
 
 
 def history_rows(spark: SparkSession, files: Sequence[HistoryFile]) -> DataFrame:

@@ -197,6 +197,6 @@ def test_the_first_line_of_each_file_is_left_out_and_no_other(spark: "SparkSessi
 @pytest.mark.parametrize("suffix", [".parquet", ".csv.gz"])
 def test_a_path_is_taken_as_it_is_written(suffix: str, spark: "SparkSession", tmp_path: Path) -> None:
     write = write_parquet if suffix == ".parquet" else write_csv
-    for name in ("it's", "a b", "x[12]", "x*", "x?", "x{a,b}", "%20", "x\\y", "**", "~", "é", "a:b", "a#b", "date=1"):
+    for name in ("it's", "a b", "x[12]", "x*", "x?", "x{a,b}", "%20", "x\\y", "**", "~", "é", "a#b", "date=1"):
         write(tmp_path / name / f"{name}{suffix}", [payment(1, customer_id=name)])
     assert rows_of_spark(spark, tmp_path) == rows_of_duckdb(tmp_path)
