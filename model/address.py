@@ -23,7 +23,7 @@ class AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RemoteAddress:
-    """An address in a store: `scheme` is `s3` or `hdfs`, `host` the bucket or `host:port`, `path` without slashes around it."""
+    """An address in a store: `s3` or `hdfs`, the bucket or `host:port`, and the path without slashes around it."""
 
     scheme: str
     host: str

@@ -111,8 +111,8 @@ class Settings(BaseSettings):
     """Whether files of history or reports that are no readable Parquet or CSV are left out, counted and named, in
     place of stopping the job."""
     reports: Annotated[Path | str | None, BeforeValidator(location)] = None
-    """File, folder or address of fraud reports that come apart from the history, read by everything that trains, tests or
-    refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
+    """File, folder or address of fraud reports that come apart from the history, read by everything that trains, tests
+    or refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
     label_delay: Duration = timedelta(days=1)
     """From a transaction to its fraud report, where history has no report time of its own."""
     statistics_age: Duration = timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""How DuckDB reads files in a store: by the same `read_parquet` and `read_csv`, through what fsspec calls a file system."""
+"""How DuckDB reads files in a store: by the same `read_parquet` and `read_csv`, through a file system of fsspec."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

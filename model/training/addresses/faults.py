@@ -12,9 +12,9 @@ from model.address import AddressError
 T = TypeVar("T")
 
 _TRANSIENT = re.compile(
-    r"NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|THROTTLING|HTTP status 5\d\d|"
-    r"HTTP status 429|curlCode: \d+|[Tt]imed? ?out|short read|Connection (?:reset|aborted|refused)|SafeMode|StandbyException|"
-    r"RetriableException|bad response code"
+    r"NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|THROTTLING|"
+    r"HTTP status 5\d\d|HTTP status 429|curlCode: \d+|[Tt]imed? ?out|short read|Connection (?:reset|aborted|refused)|"
+    r"SafeMode|StandbyException|RetriableException|bad response code"
 )
 _REFUSED = re.compile(
     r"ACCESS_DENIED|SIGNATURE_DOES_NOT_MATCH|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|MISSING_AUTHENTICATION_TOKEN|"
@@ -86,6 +86,12 @@ def explained(address: object, error: OSError) -> AddressError:
     if isinstance(error, PermissionError) or _REFUSED.search(text):
         return AddressError(
             f"{address}: access was refused ({_reason(error)}); {_check(address, 'the credentials', 'the rights')}"
+        )
+    if "HTTP status 404" in text:
+        # Asked about one file, a store says no more than this.
+        return AddressError(
+            f"{address}: not found: the store does not know the bucket or the access key; check both, and"
+            " AWS_ENDPOINT_URL"
         )
     if isinstance(error, FileNotFoundError):
         return AddressError(f"{address}: there is no such file or folder")

@@ -134,9 +134,7 @@ class Place:
             listed = self._of_snapshot(manifest, found)
         else:
             listed = [PlacedFile(self.join(name), name, *facts) for name, facts in found.items() if _is_public(name)]
-        return sorted(
-            (file for file in listed if days is None or days.may_hold(file.name)), key=lambda file: file.name
-        )
+        return sorted((file for file in listed if days is None or days.may_hold(file.name)), key=lambda file: file.name)
 
     def manifest(self) -> Manifest | None:
         """Return the manifest of a folder, None where there is none."""
@@ -217,9 +215,7 @@ class Place:
         selector = pafs.FileSelector(self.path, recursive=True)
         infos = self.ask(lambda: self.filesystem.get_file_info(selector))
         start = len(self.path.rstrip("/")) + 1
-        return {
-            info.path[start:]: (info.size, _modified(info)) for info in infos if info.type == pafs.FileType.File
-        }
+        return {info.path[start:]: (info.size, _modified(info)) for info in infos if info.type == pafs.FileType.File}
 
     def _of_snapshot(self, manifest: Manifest, found: dict[str, tuple[int, int]]) -> list[PlacedFile]:
         listed = []
@@ -277,15 +273,19 @@ class SteadyFile(io.RawIOBase):
         self._source: pa.NativeFile | None = None
 
     def readable(self) -> bool:
+        """Return whether it can be read, which it can."""
         return True
 
     def seekable(self) -> bool:
+        """Return whether it can be read at any point, which it can."""
         return True
 
     def tell(self) -> int:
+        """Return where the next read begins."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Choose where the next read begins."""
         self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence])
         return self._at
 
@@ -298,14 +298,17 @@ class SteadyFile(io.RawIOBase):
         return content
 
     def readall(self) -> bytes:
+        """Return all that is left."""
         return self.read()
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        """Fill a buffer with the next bytes; return how many there were."""
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
 
     def close(self) -> None:
+        """Let go of the connection."""
         if self._source is not None:
             with suppress(OSError):
                 self._source.close()

@@ -40,12 +40,12 @@ class Draft:
             sink.flush()
             if self.place.is_local or not isinstance(getattr(sink, "name", None), str):
                 return
-            self._digests[name] = _digest_of(Path(sink.name).open("rb"))
+            self._digests[name] = _digest_of_file(Path(sink.name))
 
     def upload(self, name: str, source: Path) -> None:
         """Take a local file in as one file of it."""
         self.place.join(name).upload(source)
-        self._digests[name] = _digest_of(source.open("rb"))
+        self._digests[name] = _digest_of_file(source)
 
     def entries(self) -> list[Entry]:
         """Return the files that are there, with their sizes and digests; what was not written here is read for it."""
@@ -79,7 +79,9 @@ def snapshot(place: Place, *, about: Mapping[str, Any] | None = None) -> Iterato
     present = place.manifest()
     keep = present.folders if present is not None else set()
     _remove_others(place, keep=keep)
-    draft = Draft(place.join(f"{DRAFT_PREFIX}{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"), {**(about or {})})
+    draft = Draft(
+        place.join(f"{DRAFT_PREFIX}{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"), {**(about or {})}
+    )
     try:
         yield draft
         entries = draft.entries()
@@ -119,7 +121,12 @@ def _remove_others(place: Place, *, keep: set[str]) -> None:
             place.delete(name)
 
 
-def _digest_of(source: Any) -> str:
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _digest_of(source: SteadyFile) -> str:
     digest = hashlib.sha256()
     with source:
         while block := source.read(_BLOCK):

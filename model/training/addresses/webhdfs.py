@@ -26,13 +26,14 @@ class SteadyWebHDFS(WebHDFS):  # type: ignore[misc]  # fsspec has no types
 
     def _call(self, op: str, method: str = "get", path: str | None = None, **kwargs: Any) -> requests.Response:
         try:
-            return super()._call(op, method=method, path=path, **kwargs)
+            answer: requests.Response = super()._call(op, method=method, path=path, **kwargs)
         except requests.HTTPError as error:
             raise _as_os_error(error) from error
         except RuntimeError as error:
             # What the name node calls by another name than a missing file or a lack of rights.
             kind = TransientError if any(name in str(error) for name in _BUSY) or _is_safe_mode(error) else OSError
             raise kind(str(error).splitlines()[0][:200]) from error
+        return answer
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -53,7 +54,9 @@ class SteadyWebHDFS(WebHDFS):  # type: ignore[misc]  # fsspec has no types
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> WebHDFile:
         if mode != "rb":
             raise NotImplementedError("files are written whole, by `write_file`")
-        return _ReadFile(self, path, mode="rb", block_size=_BLOCK, tempdir=self.tempdir, cache_type="none")
+        return _ReadFile(
+            self, path, mode="rb", block_size=_BLOCK, autocommit=True, tempdir=self.tempdir, cache_type="none"
+        )
 
     def write_file(self, path: str, content: Any) -> None:
         """Create a file, or take the place of one, from an open file here."""
