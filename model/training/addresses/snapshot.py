@@ -38,8 +38,6 @@ class Draft:
         with self.place.writing(name) as sink:
             yield sink
             sink.flush()
-            if self.place.is_local or not isinstance(getattr(sink, "name", None), str):
-                return
             self._digests[name] = _digest_of_file(Path(sink.name))
 
     def upload(self, name: str, source: Path) -> None:
