@@ -8,7 +8,7 @@ from model.training.addresses.days import Days
 from model.training.addresses.duckdb_window import raise_failed_read, readable
 from model.training.addresses.manifest import MANIFEST_NAME
 from model.training.addresses.opening import open_address
-from model.training.addresses.place import Place, PlacedFile
+from model.training.addresses.place import Place, PlacedFile, with_tags
 from model.training.addresses.snapshot import Draft, snapshot
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "raise_failed_read",
     "readable",
     "snapshot",
+    "with_tags",
 ]

@@ -21,6 +21,9 @@ class Days:
         """Return the days of `[first, end)`, seconds since 1970."""
         return cls(None if first is None else _day(first), None if end is None else _day(end - 1))
 
+    def __str__(self) -> str:
+        return f"{self.first or '...'} to {self.last or '...'}"
+
     def may_hold(self, name: str) -> bool:
         """Return whether a file may hold rows of these days, by the folder it is in; one day around them is kept."""
         day = folder_day(name)

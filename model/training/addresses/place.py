@@ -5,7 +5,8 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ T = TypeVar("T")
 _DRAFT_SUFFIX = ".draft"
 _ABANDONED_SECONDS = 900  # age from which on a draft is one of an attempt that broke off
 _READ_AT_ONCE = 1 << 23
+_AT_ONCE = 16  # requests at a time, where many files are asked about
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,21 @@ class Place:
             if _is_draft(info.base_name, of=last) and time.time() - _modified(info) / 1e9 > _ABANDONED_SECONDS:
                 with suppress(OSError):
                     self.filesystem.delete_file(info.path)
+
+
+def with_tags(files: Sequence[PlacedFile]) -> list[PlacedFile]:
+    """Return files of S3 with their ETags as tags, for a listing gives whole seconds only; others as they are."""
+    if all(file.tag or file.place.renames for file in files):
+        return list(files)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(_with_tag, files))
+
+
+def _with_tag(file: PlacedFile) -> PlacedFile:
+    if file.tag or file.place.renames:
+        return file
+    with file.open() as source:
+        return replace(file, tag=source.metadata().get("ETag", "").strip('"'))
 
 
 class SteadyFile(io.RawIOBase):
