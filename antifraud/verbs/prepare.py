@@ -3,10 +3,9 @@
 import argparse
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from antifraud.options import add_common, add_reports, settings_from
+from antifraud.options import add_common, add_history, add_reports, address, settings_from
 
 if TYPE_CHECKING:
     from model.settings import Settings
@@ -22,8 +21,14 @@ MEGABYTES_OF_UNIT = {"MB": "m", "GB": "g"}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--history", required=True, metavar="ADDRESS", help="CSV or Parquet, file or folder")
-    parser.add_argument("--out", required=True, metavar="ADDRESS", help="folder; its manifest.json is written last")
+    add_history(parser)
+    parser.add_argument(
+        "--out",
+        type=address,
+        required=True,
+        metavar="ADDRESS",
+        help="folder, here or in a store; what an earlier run wrote there counts until this one has ended",
+    )
     parser.add_argument(
         "--engine",
         choices=("duckdb", "spark"),
@@ -37,7 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also write the statistics of an hour: data (the full hour after the last payment), now, or a time such"
         " as 2026-11-22T13:00:00Z, whose started hour is left out",
     )
-    parser.add_argument("--replace", action="store_true", help="replace what an earlier run has written there")
     parser.add_argument(
         "--spark",
         type=_setting,
@@ -64,14 +68,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _in_duckdb(options: argparse.Namespace, settings: "Settings") -> "CleaningReport":
     from model.training.history import connect
-    from model.training.prepared import Folder, prepare_files
+    from model.training.prepared import prepare_files
     from model.training.scratch import scratch_folder
 
     with (
         scratch_folder(settings.work_folder) as scratch,
         connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection,
     ):
-        return prepare_files(connection, options.history, Folder(Path(options.out)), **_asked(options, settings))
+        asked = _asked(options, settings)
+        return prepare_files(connection, options.history, options.out, scratch=scratch / "files", **asked)
 
 
 def _in_spark(options: argparse.Namespace, settings: "Settings") -> "CleaningReport":
@@ -93,7 +98,7 @@ def _asked(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]:
         "label_delay_seconds": int(settings.label_delay.total_seconds()),
         "as_of": options.as_of,
         "reports": settings.reports,
-        "replace": options.replace,
+        "skip_unreadable": settings.skip_unreadable_files,
         "progress": lambda step: print(f"{step} ...", file=sys.stderr, flush=True),
     }
 

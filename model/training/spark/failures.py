@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from model.training.history import HistoryError
+from model.address import Location
+from model.training.history import UnreadableFileError
 from model.training.reading import HistoryFile
 from model.training.spark.reading import url
 
@@ -20,12 +20,12 @@ class SparkRunError(RuntimeError):
 
 
 @contextmanager
-def named(history: str | Path, files: Sequence[HistoryFile]) -> Iterator[None]:
+def named(history: Location, files: Sequence[HistoryFile]) -> Iterator[None]:
     """Name the file where reading fails half-way, and the history where something else does.
 
     Raises
     ------
-    HistoryError
+    UnreadableFileError
         If a file cannot be read to its end.
     SparkRunError
         If anything else fails in Spark.
@@ -34,9 +34,10 @@ def named(history: str | Path, files: Sequence[HistoryFile]) -> Iterator[None]:
         yield
     except (PySparkException, Py4JJavaError) as error:
         text = unquote(str(error))
-        file = next((one for one in files if f"{url(one)}." in text or f"{url(one)}\n" in text), None)
+        file = next((one for one in files if f"{url(one.path)}." in text or f"{url(one.path)}\n" in text), None)
         if file is not None and "FAILED_READ_FILE" in text:
-            raise HistoryError(f"history {file.path}: not a readable {file.format} file ({_cause(text)})") from None
+            reason = f"history {file.path}: not a readable {file.format} file ({_cause(text)})"
+            raise UnreadableFileError(file.path, reason) from None
         raise SparkRunError(f"history {history}: Spark failed ({_cause(text)})") from None
 
 

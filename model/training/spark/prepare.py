@@ -2,32 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession, types
 from pyspark.sql import functions as sql
 
+from model.address import Location
 from model.statistics import ENTITIES, tiles_sql
-from model.training.history import open_history
+from model.training.addresses import Draft, open_address, snapshot
+from model.training.history import UnreadableFileError, open_history
 from model.training.prepare import CAUSES, CleaningError, CleaningReport, cleaning_sql
-from model.training.prepared import (
-    LAST_HOUR,
-    TRANSACTIONS,
-    AsOf,
-    Origin,
-    begin,
-    finish,
-    hour_of,
-    statistics_queries,
-)
+from model.training.prepared import LAST_HOUR, TABLES, TRANSACTIONS, AsOf, note, origin, statistics_queries
 from model.training.reading import HistoryFile
 from model.training.reports import USABLE_LINES, judged_sql, open_reports, report_lines_sql, verdicts_sql
 from model.training.spark.batches import hashing
 from model.training.spark.failures import named
-from model.training.spark.place import HadoopFolder
-from model.training.spark.reading import history_rows
+from model.training.spark.reading import history_rows, url
 from model.training.spark.session import MEANING
 from model.transaction import IdHasher
 
@@ -45,48 +38,89 @@ class _Cleaned:
     lines: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    hasher: IdHasher
+    label_delay_seconds: int
+    as_of: AsOf
+    broadcast_ids: int
+    progress: Callable[[str], None]
+
+
 def prepare_on_spark(
     spark: SparkSession,
-    history: str | Path,
-    out: str | Path,
+    history: Location,
+    out: Location,
     *,
     hasher: IdHasher,
     label_delay_seconds: int,
     as_of: AsOf = None,
-    reports: Path | None = None,
-    replace: bool = False,
+    reports: Location | None = None,
+    skip_unreadable: bool = False,
     broadcast_ids: int = BROADCAST_IDS,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
-    """Clean a history in Spark and write what comes of it; parameters and errors as of `prepare_files`."""
-    place = HadoopFolder(spark, str(out))
-    files = open_history(history)
-    report_files = [] if reports is None else open_reports(reports)
-    begin(place, replace=replace)
-    with named(history, [*files, *report_files]), _own_session(spark, files) as session:
-        progress("reading ids")
-        _history(session, files)
-        for entity in ENTITIES:
-            _hash_ids(session, entity, hasher, broadcast_ids)
-        progress("classifying rows")
-        cleaned = _clean(session, report_files, label_delay_seconds)
-        progress("keeping transactions")
-        rows = {TRANSACTIONS: _write_transactions(session, place)}
-        report = _report(session, cleaned)
-        if not report.rows_kept:
-            place.delete(TRANSACTIONS)
-            raise CleaningError(f"history {history}: no usable transaction\n{report.render()}")
-        for entity in ENTITIES:
-            progress(f"summing hours per {entity}")
-            query = tiles_sql(entity, transactions="transactions")
-            rows[f"{entity}_tiles"] = _write(session, place, f"{entity}_tiles", session.sql(query))
-        hour = _last_hour(session) if as_of == LAST_HOUR else as_of
-        for table, query in statistics_queries(hour).items():
-            progress(f"writing {table.replace('_', ' ')}")
-            rows[table] = _write(session, place, table, session.sql(query))
-    origin = Origin("spark", str(history), hasher.fingerprint, label_delay_seconds, hour_of(hour))
-    finish(place, origin=origin, report=report, rows=rows)
-    return report
+    """Clean a history in Spark and write what comes of it; parameters and errors as of `prepare_files`.
+
+    Parameters
+    ----------
+    broadcast_ids
+        How many different ids of an entity are joined without moving rows.
+
+    Raises
+    ------
+    SparkRunError
+        If Spark itself fails.
+    """
+    skipped: list[str] | None = [] if skip_unreadable else None
+    files = open_history(history, skipped=skipped)
+    report_files = [] if reports is None else open_reports(reports, skipped=skipped)
+    ask = _Asked(hasher, label_delay_seconds, as_of, broadcast_ids, progress)
+    while True:
+        try:
+            with snapshot(open_address(out)) as draft, named(history, [*files, *report_files]):
+                with _own_session(spark, files) as session:
+                    report, rows, hour = _prepare(session, files, report_files, draft, ask)
+                report = replace(report, files_skipped=tuple(skipped or ()))
+                if not report.rows_kept:
+                    raise CleaningError(f"history {history}: no usable transaction\n{report.render()}")
+                _note_digests(spark, draft)
+                about = origin("spark", history, hasher, label_delay_seconds, hour)
+                note(draft, report=report, rows=rows, about=about)
+            return report
+        except UnreadableFileError as error:
+            # Files that break off further on than their columns show it only now.
+            left = [file for file in files if file.path != error.path]
+            report_files = [file for file in report_files if file.path != error.path]
+            if skipped is None or not left:
+                raise
+            files = left
+            skipped.append(str(error.path))
+
+
+def _prepare(
+    session: SparkSession, files: list[HistoryFile], report_files: list[HistoryFile], draft: Draft, ask: _Asked
+) -> tuple[CleaningReport, dict[str, int], int | None]:
+    ask.progress("reading ids")
+    _history(session, files)
+    for entity in ENTITIES:
+        _hash_ids(session, entity, ask.hasher, ask.broadcast_ids)
+    ask.progress("classifying rows")
+    cleaned = _clean(session, report_files, ask.label_delay_seconds)
+    ask.progress("keeping transactions")
+    rows = {TRANSACTIONS: _write_transactions(session, draft)}
+    report = _report(session, cleaned)
+    if not report.rows_kept:
+        return report, rows, None
+    for entity in ENTITIES:
+        ask.progress(f"summing hours per {entity}")
+        tiles = session.sql(tiles_sql(entity, transactions=TRANSACTIONS))
+        rows[f"{entity}_tiles"] = _write(session, draft, f"{entity}_tiles", tiles)
+    hour = _last_hour(session) if ask.as_of == LAST_HOUR else ask.as_of
+    for table, query in statistics_queries(hour).items():
+        ask.progress(f"writing {table.replace('_', ' ')}")
+        rows[table] = _write(session, draft, table, session.sql(query))
+    return report, rows, hour
 
 
 @contextmanager
@@ -105,7 +139,7 @@ def _own_session(spark: SparkSession, files: Sequence[HistoryFile]) -> Iterator[
 
 def _partitions(spark: SparkSession, files: Sequence[HistoryFile]) -> str:
     """Return into how many parts rows are cut by key: what the files' size asks for, at least two a core."""
-    size = sum(file.path.stat().st_size for file in files)
+    size = sum(file.path.stat().st_size if isinstance(file.path, Path) else file.path.size for file in files)
     return str(max(2 * spark.sparkContext.defaultParallelism, -(-size // INPUT_OF_A_PARTITION)))
 
 
@@ -149,23 +183,37 @@ def _read_verdicts(session: SparkSession, files: list[HistoryFile]) -> tuple[int
     return row[0], row[1]
 
 
-def _write_transactions(session: SparkSession, place: HadoopFolder) -> int:
+def _write_transactions(session: SparkSession, draft: Draft) -> int:
     # Rows of one day come together in files of a good size, whatever order the history has.
     rows = session.sql(f"SELECT /*+ REBALANCE(date) */ * FROM (SELECT *, {_DATE} FROM transactions) AS dated")
-    rows.write.partitionBy("date").parquet(place.path(TRANSACTIONS))
-    return _read_back(session, place, TRANSACTIONS, rows)
+    rows.write.partitionBy("date").parquet(_folder(draft, TRANSACTIONS))
+    return _read_back(session, draft, TRANSACTIONS, rows)
 
 
-def _write(session: SparkSession, place: HadoopFolder, table: str, rows: DataFrame) -> int:
-    rows.write.parquet(place.path(table))
-    return _read_back(session, place, table, rows)
+def _write(session: SparkSession, draft: Draft, table: str, rows: DataFrame) -> int:
+    rows.write.parquet(_folder(draft, table))
+    return _read_back(session, draft, table, rows)
 
 
-def _read_back(session: SparkSession, place: HadoopFolder, table: str, rows: DataFrame) -> int:
+def _read_back(session: SparkSession, draft: Draft, table: str, rows: DataFrame) -> int:
     """Go on from the files of a table, so that nothing is computed twice."""
-    written = session.read.schema(rows.schema).parquet(place.path(table))
+    written = session.read.schema(rows.schema).parquet(_folder(draft, table))
     written.createOrReplaceTempView(table)
     return int(written.count())
+
+
+def _folder(draft: Draft, table: str) -> str:
+    place = draft.place.join(table)
+    return url(Path(place.path) if place.is_local else place.address)
+
+
+def _note_digests(spark: SparkSession, draft: Draft) -> None:
+    """Let tasks hash the files, each its own, where the driver would have to read all of them."""
+    root = _folder(draft, "").rstrip("/")
+    tables = [f"{root}/{name}" for name in TABLES if draft.place.exists(name)]
+    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(tables)
+    for path, digest in files.selectExpr("path", "SHA2(content, 256)").collect():
+        draft.note_digest(unquote(urlsplit(path).path).rpartition(f"{draft.place.path.rpartition('/')[2]}/")[2], digest)
 
 
 def _last_hour(session: SparkSession) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, types
@@ -10,7 +11,6 @@ from model.training.history import HistoryError
 from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, column_sql, lines_sql
 from model.training.spark.batches import END_OF_LINE, INPUT, in_duckdb, lines_in_duckdb
 from model.training.spark.columns import UnknownTypeError, expression, spark_type
-from model.training.spark.place import hadoop_address
 
 NAMES = (*REQUIRED, *OPTIONAL)
 ROWS = types.StructType(
@@ -46,9 +46,12 @@ def history_rows(spark: SparkSession, files: Sequence[HistoryFile]) -> DataFrame
     return reduce(DataFrame.unionAll, [_rows(spark, group) for group in groups.values()])
 
 
-def url(file: HistoryFile) -> str:
-    """Return the address of a file as Hadoop writes it."""
-    return hadoop_address(str(file.path))
+def url(address: object) -> str:
+    """Return an address, or that of a file, as Hadoop writes it: a path is `file://`, S3 is `s3a://`."""
+    if isinstance(address, Path):
+        return f"file://{address.absolute()}"
+    text = str(address)
+    return "s3a://" + text.removeprefix("s3://") if text.startswith("s3://") else text
 
 
 def _rows(spark: SparkSession, files: list[HistoryFile]) -> DataFrame:
@@ -97,13 +100,8 @@ def _load(spark: SparkSession, files: list[HistoryFile], kind: str, schema: type
     reader = (
         spark.read.format(kind).schema(schema).option("__globPaths__", "false").option("recursiveFileLookup", "true")
     )
-    found = reader.load([url(file) for file in files])
+    found = reader.load([url(file.path) for file in files])
     if len(found.inputFiles()) != len(files):
-        raise HistoryError(
-            f"history {_passed_over(files).path}: Spark passes over files whose names begin with . or _; rename it"
-        )
+        hidden = next((file for file in files if url(file.path).rpartition("/")[2][0] in "._"), files[0])
+        raise HistoryError(f"history {hidden.path}: Spark passes over names that begin with . or _; rename the file")
     return found
-
-
-def _passed_over(files: list[HistoryFile]) -> HistoryFile:
-    return next((file for file in files if file.path.name.startswith((".", "_"))), files[0])

@@ -121,7 +121,7 @@ def _typed(rng: random.Random, name: str, values: list[Any]) -> pa.Array:
             values = pa.array(values, pa.timestamp("us")).cast(pa.timestamp(kind.unit)).cast(pa.int64())
     elif name == "tx_amount":
         kind = rng.choice([pa.float64(), pa.float32(), pa.decimal128(20, 4)])
-        odd = [float("nan"), float("inf"), -1.0, 1e13] if pa.types.is_floating(kind) else [-1.0]
+        odd: list[Any] = [float("nan"), float("inf"), -1.0, 1e13] if pa.types.is_floating(kind) else [-1.0]
         values = [rng.choice(odd) if rng.random() < 0.05 else value for value in values]
         if pa.types.is_decimal(kind):
             values = [None if value is None else Decimal(f"{value:.4f}") for value in values]

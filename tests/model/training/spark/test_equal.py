@@ -14,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model.training.addresses import open_address
+from model.training.addresses.snapshot import verify
 from model.training.history import connect, history_sql, open_history, unreadable_lines
-from model.training.prepared import STATISTICS, TABLES, Folder, prepare_files, read_manifest
+from model.training.prepared import CLEANING, STATISTICS, TABLES, prepare_files
 from model.transaction import REPORT_COLUMN
-from tests.model.training.histories import DAY, HASHER, Row, csv_text, moment, payment, write_csv, write_parquet
-from tests.model.training.spark.dirty import START, write_dirty
+from tests.model.training.histories import DAY, HASHER, START, Row, csv_text, moment, payment, write_csv, write_parquet
+from tests.model.training.spark.dirty import write_dirty
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,17 +55,25 @@ def prepared_by_both(spark: "SparkSession", history: Path, folder: Path, *, repo
     from model.training.spark.prepare import prepare_on_spark
 
     asked: dict[str, Any] = {
-        "hasher": HASHER, "label_delay_seconds": DAY, "as_of": AS_OF, "reports": reports, "replace": True,
+        "hasher": HASHER, "label_delay_seconds": DAY, "as_of": AS_OF, "reports": reports,
     }  # fmt: skip
     by_duckdb, by_spark = folder / "by-duckdb", folder / "by-spark"
     with connect(folder / "scratch", memory_limit="1GB", threads=2) as connection:
-        prepare_files(connection, history, Folder(by_duckdb), **asked)
+        prepare_files(connection, history, by_duckdb, scratch=folder / "files", **asked)
     prepare_on_spark(spark, history, by_spark, **asked)
     return [by_duckdb, by_spark]
 
 
 def table_of(folder: Path, name: str) -> pa.Table:
-    return pq.ParquetDataset(folder / name, partitioning="hive").read()
+    return pq.ParquetDataset(snapshot_of(folder) / name, partitioning="hive").read()
+
+
+def snapshot_of(folder: Path) -> Path:
+    """Return the folder of the present snapshot."""
+    manifest = open_address(folder).manifest()
+    assert manifest is not None
+    (name,) = manifest.folders
+    return folder / name
 
 
 def rows_in(folder: Path, name: str) -> Table:
@@ -73,17 +83,18 @@ def rows_in(folder: Path, name: str) -> Table:
 
 def assert_equal(folders: list[Path]) -> None:
     """Hold two prepared histories equal: each row of each table, the cleaning report, and what manifests count."""
-    cleaning = [json.loads((folder / "cleaning.json").read_text()) for folder in folders]
+    cleaning = [json.loads((snapshot_of(folder) / CLEANING).read_text()) for folder in folders]
     assert cleaning[0] == cleaning[1]
     for name in TABLES:
         assert rows_in(folders[0], name) == rows_in(folders[1], name), name
         schemas = [dict(zip(t.column_names, t.schema.types, strict=True)) for t in (table_of(f, name) for f in folders)]
         assert schemas[0] == schemas[1], name
-    counts = [
-        {name: table["rows"] for name, table in read_manifest(Folder(folder))["tables"].items()} for folder in folders
-    ]
+    manifests = [open_address(folder).manifest() for folder in folders]
+    counts = [manifest.about["rows"] for manifest in manifests if manifest is not None]
     assert counts[0] == counts[1]
-    assert set(counts[0]) == set(TABLES)
+    assert counts[0] == {name: sum(rows_in(folders[0], name).values()) for name in TABLES}
+    for folder in folders:
+        verify(open_address(folder))  # the digest of every file is as its manifest says
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,7 +105,7 @@ def test_a_random_dirty_history_comes_out_of_both_engines_alike(
     assert rows_of_spark(spark, history) == rows_of_duckdb(history)
     folders = prepared_by_both(spark, history, tmp_path)
     assert_equal(folders)
-    dropped = json.loads((folders[0] / "cleaning.json").read_text())["dropped"]
+    dropped = json.loads((snapshot_of(folders[0]) / CLEANING).read_text())["dropped"]
     assert all(dropped.values()), "a history that lacks a kind of dirt proves little"
     assert all(len(rows_in(folders[0], name)) > 5 for name in TABLES)
 
