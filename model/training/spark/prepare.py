@@ -28,7 +28,7 @@ from model.transaction import IdHasher
 BROADCAST_IDS = 2_000_000
 INPUT_OF_A_PARTITION = 16 << 20  # bytes of files, several times as many in memory
 _KEYS = types.StructType([types.StructField("id", types.StringType()), types.StructField("key", types.LongType())])
-_KEPT = ("history", "classified", "report_lines", *(f"{entity}_keys" for entity in ENTITIES))
+_KEPT = ("history", "classified", "repeated", "report_lines", *(f"{entity}_keys" for entity in ENTITIES))
 _DATE = "CAST(DATE_FROM_UNIX_DATE(CAST(tx_hour DIV 24 AS INT)) AS STRING) AS date"
 
 
@@ -168,7 +168,7 @@ def _clean(session: SparkSession, report_files: list[HistoryFile], label_delay_s
         session.sql(query).createOrReplaceTempView(table)
         if table == "classified" and report_files:
             session.sql(judged_sql()).createOrReplaceTempView(table)
-        if table == "classified":
+        if table in _KEPT:
             session.table(table).persist(StorageLevel.DISK_ONLY)
     counts = session.sql("SELECT cause, COUNT(*) FROM classified GROUP BY cause").collect()
     return _Cleaned({row[0]: row[1] for row in counts}, lines)

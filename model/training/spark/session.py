@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ MEANING = {
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.adaptive.skewJoin.enabled": "true",
+    # Most keys have few rows in a task: a small table before the large one only costs.
+    "spark.sql.codegen.aggregate.map.twolevel.enabled": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     # A task that writes rows of a few days keeps a file of each open instead of sorting them.
     "spark.sql.maxConcurrentOutputFileWriters": "64",
@@ -39,6 +42,7 @@ _LOCAL_PROCESS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "4g",
+    "spark.sql.warehouse.dir": f"file://{tempfile.gettempdir()}/antifraud-warehouse",  # stays empty
 }
 # The usual chain of AWS: environment, files, and what a machine or a service account is given.
 _CREDENTIALS = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"

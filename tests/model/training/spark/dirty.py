@@ -127,8 +127,9 @@ def _typed(rng: random.Random, name: str, values: list[Any]) -> pa.Array:
             values = [None if value is None else Decimal(f"{value:.4f}") for value in values]
     elif name == "tx_fraud":
         kind = rng.choice([pa.int64(), pa.int8(), pa.float64(), pa.bool_()])
-        odd = {pa.float64(): [float("nan"), 0.4], pa.bool_(): [None]}.get(kind, [2, -1])
-        values = [rng.choice(odd) if rng.random() < 0.05 else value for value in values]
+        of_kind: dict[Any, list[Any]] = {pa.float64(): [float("nan"), 0.4], pa.bool_(): [None]}
+        labels = of_kind.get(kind, [2, -1])
+        values = [rng.choice(labels) if rng.random() < 0.05 else value for value in values]
         if pa.types.is_boolean(kind):
             values = [None if value is None else bool(value) for value in values]
     else:
