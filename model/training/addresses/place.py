@@ -372,7 +372,7 @@ def _put(filesystem: pafs.FileSystem, path: str, source: Path) -> None:
     A stream that is dropped half-way would be closed, and to close it is to publish it.
     """
     content = pa.memory_map(str(source)).read_buffer() if source.stat().st_size else pa.py_buffer(b"")
-    stream = filesystem.open_output_stream(path)
+    stream = filesystem.open_output_stream(path, compression=None)  # else what is named .gz is packed once more
     stream.write(content)
     stream.close()
 
