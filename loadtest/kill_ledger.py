@@ -120,27 +120,26 @@ def run_and_kill(stream: StreamProcess, watch: Watch, *, count: int, kills: int,
     began = time.monotonic()
     stream.start()
     for number, moment in enumerate(moments, start=1):
-        wait_until(
-            lambda moment=moment: watch.committed() >= moment, seconds=ENOUGH_SECONDS, what="progress", pause=0.01
-        )  # type: ignore[misc]
+        _wait_for(watch, moment)
         time.sleep(rng.uniform(0, 0.1))  # anywhere between two commits
         stream.kill()
         killed, committed = time.monotonic(), watch.committed()
         stream.start()
-        wait_until(
-            lambda committed=committed: watch.committed() > committed or watch.committed() == count,  # type: ignore[misc]
-            seconds=ENOUGH_SECONDS,
-            what=f"progress after kill {number}",
-        )
+        _wait_for(watch, min(committed + 1, count))
         done.append(Kill(number, round(killed - began, 1), committed, round(time.monotonic() - killed, 1)))
         print(
             f"kill {number} of {kills}: at {committed} of {count}, goes on after {done[-1].resumed_seconds} s",
             flush=True,
         )
-    wait_until(lambda: watch.committed() == count, seconds=ENOUGH_SECONDS, what="the end")
+    _wait_for(watch, count)
     if stream.end():
         raise StreamingError(f"the stream ended badly: {stream.last_words()}")
     return done
+
+
+def _wait_for(watch: Watch, committed: int) -> None:
+    what = f"{committed} messages are committed"
+    wait_until(lambda: watch.committed() >= committed, seconds=ENOUGH_SECONDS, what=what, pause=0.01)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -209,12 +208,12 @@ def page(document: dict[str, Any]) -> str:
     head = ["kill", "second of the run", "messages committed by then", "seconds until more were committed"]
     return (
         f"## The kill test: {verdict}\n\n"
-        f"On {document['date'][:10]} ({document['processor']}, {document['system']}) {document['messages']:,} messages, "
-        f"one in {POISON_EVERY} of them no JSON, lay in {document['partitions']} partitions. The process was ended by "
-        f"SIGKILL {len(document['kills'])} times at random moments and started again. In the end a reader of committed "
-        f"data found {document['decisions']:,} decisions and {document['dead_letters']:,} dead letters; compared one by "
-        f"one with the input: {verdict}, {document['strange']} strange. A restarted process waits until the group "
-        "misses the dead one (here 6 s, `FRAUD_STREAM_SESSION_SECONDS`); a start with load of the model is in the figure."
+        f"On {document['date'][:10]} ({document['processor']}, {document['system']}) {document['messages']:,} "
+        f"messages, one in {POISON_EVERY} of them no JSON, lay in {document['partitions']} partitions. The process was "
+        f"ended by SIGKILL {len(document['kills'])} times at random moments and started again. In the end a reader of "
+        f"committed data found {document['decisions']:,} decisions and {document['dead_letters']:,} dead letters; "
+        f"compared one by one with the input: {verdict}, {document['strange']} strange. A restarted process loads and "
+        "tries its model, and waits until the group misses the dead one (here 6 s, `FRAUD_STREAM_SESSION_SECONDS`)."
         f"\n\n{table(head, rows)}\n\nRepeat: `make kill-ledger`. Figures: [stream.json](stream.json)."
     )
 

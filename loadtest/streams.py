@@ -255,10 +255,17 @@ class Watch:
 
     def committed(self) -> int:
         """Return how many messages are before the committed offsets."""
-        from confluent_kafka import TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
         places = [TopicPartition(self._topic, partition) for partition in self._partitions]
-        return sum(max(place.offset, 0) for place in self._consumer.committed(places, ASK_SECONDS))
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return sum(max(place.offset, 0) for place in self._consumer.committed(places, ASK_SECONDS))
+            except KafkaException as error:  # the group's coordinator moves, or a transaction is still open
+                if time.monotonic() > end:
+                    raise StreamingError(f"{self._topic}: {error.args[0].str()}") from None
+                time.sleep(0.1)
 
     def ends(self) -> int:
         """Return how many messages there are."""
