@@ -132,6 +132,7 @@ def run_and_kill(stream: StreamProcess, watch: Watch, *, count: int, kills: int,
             flush=True,
         )
     _wait_for(watch, count)
+    stream.wait_until_ready()
     if stream.end():
         raise StreamingError(f"the stream ended badly: {stream.last_words()}")
     return done
