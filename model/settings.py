@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     landing_records: int = Field(default=100_000, ge=1, le=10_000_000)
     """Most records of a file."""
     landing_memory_mb: int = Field(default=128, ge=1, le=64 * 1024)
-    """Values, in MB, that may wait in memory for their files; when they are more, the biggest file is closed at once."""
+    """Values, in MB, that may wait in memory for their files; when they are more, the biggest file is closed."""
     landing_patience: Duration = timedelta(minutes=5)
     """How long brokers or a store that cannot be reached are waited for, before landing ends with exit code 3. 0s: for
     ever."""

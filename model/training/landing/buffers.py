@@ -23,8 +23,6 @@ class Buffer:
     ----------
     position
         The offset after all that was read, records or not.
-    committed
-        The offset that the group has noted.
     plan
         The range that was announced with it and may be half landed: it must land before all others, just as it is.
     caught_up
@@ -33,22 +31,28 @@ class Buffer:
 
     partition: int
     position: int
-    committed: int
     plan: Span | None = None
     caught_up: bool = False
     records: list[Record] = field(default_factory=list)
     size: int = 0
     since: float = 0.0
 
-    def take(self, record: Record, now: float) -> None:
-        """Add a record; one that was read before is left out."""
+    @property
+    def landed_to(self) -> int:
+        """The offset of the first record that has not landed."""
+        return self.records[0].offset if self.records else self.position
+
+    def take(self, record: Record, now: float) -> int:
+        """Add a record and return its bytes; one that was read before is left out."""
         if record.offset < self.position:
-            return
+            return 0
         if not self.records:
             self.since = now
         self.records.append(record)
-        self.size += len(record.value or b"")
         self.position = record.offset + 1
+        size = len(record.value or b"")
+        self.size += size
+        return size
 
     def reached(self, position: int) -> None:
         """Take note that there is no committed record before this offset that was not read."""
@@ -88,7 +92,6 @@ class Buffer:
         rest = [record for record in self.records if record.offset > span.last]
         self.records, self.since, self.plan = rest, now, None
         self.size = sum(len(record.value or b"") for record in rest)
-        self.committed = self.next_offset(span)
 
     def next_offset(self, span: Span) -> int:
         """Return the offset for the group to note once a range has landed."""

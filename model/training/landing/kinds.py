@@ -125,7 +125,9 @@ def _transaction_id(fields: Mapping[str, Any]) -> str:
     value = _given(fields, "transaction_id")
     text = None if isinstance(value, (bool, list, dict)) else canonical_id(value)
     if text is None:
-        raise RejectedError("transaction_id must be an integer or a text of at most 128 characters, and not the missing id")
+        raise RejectedError(
+            "transaction_id must be an integer or a text of at most 128 characters, and not the missing id"
+        )
     return _storable("transaction_id", text)
 
 

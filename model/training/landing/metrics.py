@@ -23,7 +23,9 @@ class Metrics:
         self.files = self._counter("fraud_landing_files", "Files landed.", topic)
         self.bytes = self._counter("fraud_landing_bytes", "Bytes of the files landed.", topic)
         self.rejected = self._counter("fraud_landing_rejected", "Records that break a rule of their topic.", topic)
-        self.failures = self._counter("fraud_landing_failures", "Failed attempts to write a file or note an offset.", topic)
+        self.failures = self._counter(
+            "fraud_landing_failures", "Failed attempts to write a file or note an offset.", topic
+        )
         self.lag = self._gauge("fraud_landing_lag_records", "Offsets of the topic that have not landed yet.", topic)
         self.partitions = self._gauge("fraud_landing_partitions", "Partitions that this one lands.", topic)
         self.complete_until = self._gauge(

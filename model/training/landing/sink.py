@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -28,11 +28,13 @@ from model.training.landing.metrics import Metrics
 from model.training.landing.store import Store, StoreAwayError
 
 POLL_SECONDS = 0.2
+READ_BYTES = 8 * 1024 * 1024  # after so much it is time to look whether a file is due
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between attempts
 TOLD_SECONDS = 10.0
 NAMED_REJECTS = 5  # of one file in the log; all of them stand in the file of rejected records
 
 Say = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 class _StoppedError(Exception):
@@ -93,21 +95,35 @@ class Sink:
         self._fatal: LandingError | None = None
         self._told, self._away_since = time.monotonic(), 0.0
         self._away_told = ""
+        self._is_doubtful = False
+        self._lag = 0
         self._member: Consumer | None = None
         self.tally, self.metrics = Tally(), Metrics(topic)
 
-    def topic_id(self) -> str:
-        """Return the id of the topic, and wait for the brokers if need be."""
-        return self.until_done(lambda: kafka.topic_id(self._topic, self._reach, self._on_error))
-
-    def run(self, group: str) -> Tally:
+    def land(self, group: str, claim: Callable[[str], None]) -> Tally:
         """Land until all is done (`once`) or somebody stops it.
+
+        Parameters
+        ----------
+        group
+            The consumer group.
+        claim
+            Takes the topic's id and raises `LandingError` if the store is another topic's.
 
         Raises
         ------
         LandingError
             If it cannot go on; `AwayError` if that is because brokers or store were away for too long.
         """
+        try:
+            topic_id = self.until_done(lambda: kafka.topic_id(self._topic, self._reach, self._on_error))
+            self.until_done(lambda: claim(topic_id))
+            self._run(group)
+        except _StoppedError:
+            pass
+        return self.tally
+
+    def _run(self, group: str) -> None:
         self._member = kafka.consumer(group, self._reach, self._on_error)
         try:
             self._member.subscribe([self._topic], on_assign=self._gained, on_revoke=self._lost, on_lost=self._lost)
@@ -115,11 +131,8 @@ class Sink:
                 self._read()
                 self._land_what_is_due()
                 self._tell()
-        except _StoppedError:
-            pass
         finally:
             self._member.close()
-        return self.tally
 
     def _is_done(self) -> bool:
         if self._stop.is_set():
@@ -131,27 +144,31 @@ class Sink:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Read for a moment, or until enough is there."""
+        """Read for a moment, or until much has come."""
         assert self._member is not None  # noqa: S101  for the type checker
-        until = time.monotonic() + POLL_SECONDS
-        while (left := until - time.monotonic()) > 0:
+        until, read = time.monotonic() + POLL_SECONDS, 0
+        while (left := until - time.monotonic()) > 0 and read < READ_BYTES:
             message = self._member.poll(left)
             self._check()
             if message is not None:
-                self._take(message)
-            if sum(one.size for one in self._buffers.values()) >= self._limits.bytes:
-                return
+                read += self._take(message)
+        if self._is_doubtful:
+            self._is_doubtful = False
+            self.until_done(lambda: kafka.answer(self._member, self._topic))
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message) -> int:
+        """Keep a record, or note the end of a partition; return the bytes kept."""
         error, buffer = message.error(), self._buffers.get(message.partition())
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             self._on_error(error)
         elif buffer is not None and error is not None:
             buffer.reached(message.offset())
+            if self._once:
+                self._member.pause([TopicPartition(self._topic, buffer.partition)])  # type: ignore[union-attr]
         elif buffer is not None:
-            self._away_since = 0.0
             record = Record(message.offset(), message.timestamp()[1], message.value())
-            buffer.take(record, time.monotonic())
+            return buffer.take(record, time.monotonic())
+        return 0
 
     def _gained(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         """Begin with partitions where the group left off."""
@@ -167,6 +184,7 @@ class Sink:
 
     def _first_offsets(self, member: Consumer, partitions: list[int]) -> dict[int, int | None]:
         if not partitions:
+            self._say(f"{self._topic}: no more partitions for this one, other members of the group have the rest")
             return {}
         noted = self.until_done(lambda: kafka.noted(member, self._topic, partitions), polls=False)
         landed: dict[int, int] = {}
@@ -175,8 +193,8 @@ class Sink:
             landed = self.until_done(self._landed, polls=False)
         offsets = {number: landed.get(number) if offset is None else offset for number, (offset, _) in noted.items()}
         for number, offset in offsets.items():
-            self._buffers[number] = Buffer(number, offset or 0, offset or 0, plan=planned(noted[number][1]))
-        self._say(f"landing partitions {', '.join(map(str, sorted(offsets)))} of {self._topic}")
+            self._buffers[number] = Buffer(number, offset or 0, plan=planned(noted[number][1]))
+        self._say(f"{self._topic}: landing partitions {', '.join(map(str, sorted(offsets)))}")
         return offsets
 
     def _landed(self) -> dict[int, int]:
@@ -198,8 +216,8 @@ class Sink:
             kafka.checked(error, self._topic)
         except LandingError as fatal:
             self._fatal = fatal
-        except kafka.BrokersAwayError as away:
-            self._is_away(str(away))
+        except kafka.BrokersAwayError:
+            self._is_doubtful = True  # it may be one of many, or a moment: ask
 
     # --- landing ----------------------------------------------------------------------------------------------------
 
@@ -207,7 +225,7 @@ class Sink:
         now = time.monotonic()
         due = [one for one in self._buffers.values() if one.is_due(self._limits, now) or self._is_last(one)]
         if not due and sum(one.size for one in self._buffers.values()) >= self._limits.bytes:
-            due = [max((one for one in self._buffers.values() if one.plan is None), key=lambda one: one.size)]
+            due = sorted((one for one in self._buffers.values() if one.plan is None), key=lambda one: one.size)[-1:]
         for buffer in due:
             try:
                 self._land(buffer)
@@ -258,7 +276,7 @@ class Sink:
 
     # --- waiting and telling ----------------------------------------------------------------------------------------
 
-    def until_done[T](self, attempt: Callable[[], T], *, polls: bool = True) -> T:
+    def until_done(self, attempt: Callable[[], Result], *, polls: bool = True) -> Result:
         """Return what an attempt returns; where brokers or store are away, wait and try again."""
         pause = FIRST_PAUSE
         while True:
@@ -315,18 +333,18 @@ class Sink:
         self._away_since, self._away_told = 0.0, ""
         if self._is_paused and self._member is not None:
             self._is_paused = False
-            self._member.resume([TopicPartition(self._topic, number) for number in self._buffers])
+            going_on = [number for number, one in self._buffers.items() if not (self._once and one.caught_up)]
+            self._member.resume([TopicPartition(self._topic, number) for number in going_on])
 
     def _measure(self) -> None:
-        member, now = self._member, time.time()
-        assert member is not None  # noqa: S101  for the type checker
-        ends = {number: kafka.end_of(member, self._topic, number) for number in self._buffers}
-        self._lag = sum(max(0, end - self._buffers[number].landed_to) for number, end in ends.items())
+        ends = {number: kafka.end_of(self._member, self._topic, number) for number in self._buffers}
+        self._lag = sum(max(0, ends[number] - one.landed_to) for number, one in self._buffers.items())
         self.metrics.lag.set(self._lag)
         self.metrics.partitions.set(len(self._buffers))
         waiting = [one.records[0].timestamp_ms / 1000 for one in self._buffers.values() if one.records]
-        if all(one.records or one.position >= ends[number] for number, one in self._buffers.items()):
-            self.metrics.complete_until.set(min([now, *waiting]))
+        empty = ((ends[number], one) for number, one in self._buffers.items() if not one.records)
+        if all(one.caught_up and one.position >= end for end, one in empty):
+            self.metrics.complete_until.set(min([time.time(), *waiting]))
 
     def _tell(self) -> None:
         now = time.monotonic()

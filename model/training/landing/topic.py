@@ -30,7 +30,7 @@ class BrokersAwayError(Exception):
 
 
 def group_of(topic: str, address: str) -> str:
-    """Return the consumer group that lands a topic at an address: each address gets everything, from the first record."""
+    """Return the consumer group that lands a topic at an address: each address gets all, from the first record."""
     return f"antifraud-landing-{topic}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"[-249:]
 
 
@@ -110,16 +110,26 @@ def noted(member: Consumer, topic: str, partitions: list[int]) -> dict[int, tupl
     return {one.partition: (one.offset if one.offset >= 0 else None, one.metadata) for one in found}
 
 
-def note(member: Consumer, topic: str, partition: int, offset: int, text: str = "") -> None:
+def note(member: Consumer | None, topic: str, partition: int, offset: int, text: str = "") -> None:
     """Note an offset for the group, with a text; the brokers refuse it from a member that was replaced."""
     try:
-        found = member.commit(offsets=[TopicPartition(topic, partition, offset, text)], asynchronous=False)
+        found = member and member.commit(offsets=[TopicPartition(topic, partition, offset, text)], asynchronous=False)
     except KafkaException as error:
         checked(error.args[0], topic)
         raise
     for one in found or []:
         if one.error is not None:
             checked(one.error, topic)
+
+
+def answer(member: Consumer | None, topic: str) -> None:
+    """Return if the brokers answer; errors as of `checked`."""
+    try:
+        if member is not None:
+            member.list_topics(topic, timeout=REQUEST_SECONDS)
+    except KafkaException as error:
+        checked(error.args[0], topic)
+        raise
 
 
 def begin(member: Consumer, topic: str, offsets: dict[int, int | None]) -> None:
@@ -129,7 +139,7 @@ def begin(member: Consumer, topic: str, offsets: dict[int, int | None]) -> None:
     )
 
 
-def end_of(member: Consumer, topic: str, partition: int) -> int:
+def end_of(member: Consumer | None, topic: str, partition: int) -> int:
     """Return the offset after the last record of a partition, as far as this member knows by now."""
-    _, high = member.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-    return int(high)
+    found = member and member.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+    return int(found[1]) if found else 0
