@@ -69,7 +69,7 @@ def checked(error: KafkaError, topic: str) -> None:
 
 def topic_id(topic: str, reach: dict[str, Any], on_error: Callable[[KafkaError], None]) -> str:
     """Return the id that the brokers gave a topic when it was made; errors as of `checked`."""
-    client = AdminClient(reach | {"error_cb": on_error, "log.connection.close": False})
+    client = AdminClient(reach | {"error_cb": on_error, "log_level": 2})
     try:
         described = client.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
         return str(described[topic].result().topic_id)
@@ -93,6 +93,7 @@ def consumer(group: str, reach: dict[str, Any], on_error: Callable[[KafkaError],
             "session.timeout.ms": SESSION_MS,
             "queued.max.messages.kbytes": 16 * 1024,
             "error_cb": on_error,
+            "log_level": 2,  # what goes wrong is said by the landing itself
         }
     )
 
