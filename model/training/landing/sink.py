@@ -206,6 +206,7 @@ class Sink:
 
     def _lost(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         """Forget partitions that another member has now; it reads what had not landed."""
+        self._is_member = False  # until the group has said what is this one's now
         for one in partitions:
             self._buffers.pop(one.partition, None)
         if partitions:

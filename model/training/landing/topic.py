@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient
 from model.settings import Settings
 from model.training.landing.contract import LandingError
 
-REQUEST_SECONDS = 10.0
-SESSION_MS = 15_000  # after so long without a word a member is taken for dead, and others get its partitions
+REQUEST_SECONDS = 5.0
+SESSION_MS = 10_000  # after so long without a word a member is taken for dead, and others get its partitions
 _FOR_GOOD = {
     KafkaError._AUTHENTICATION: "the brokers refuse the login or the certificate: see FRAUD_KAFKA_*",
     KafkaError._UNKNOWN_TOPIC: "there is no such topic: make it, or name another",
@@ -91,6 +91,7 @@ def consumer(group: str, reach: dict[str, Any], on_error: Callable[[KafkaError],
             "enable.partition.eof": True,
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": SESSION_MS // 10,  # by which a member hears that partitions are to move
             "queued.max.messages.kbytes": 16 * 1024,
             "error_cb": on_error,
             "log_level": 2,  # what goes wrong is said by the landing itself
