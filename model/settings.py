@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from model.address import location
 from model.decision import DECLINED_BUDGET, FLAGGED_BUDGET
 from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
 
@@ -102,9 +103,17 @@ class Settings(BaseSettings):
     shadow_share: float = Field(default=0, ge=0, le=1)
     """Share of payments that the challenger, if there is one, scores too, after their answers have left. 0: none."""
 
-    reports: Path | None = None
-    """File or folder of fraud reports that come apart from the history, read by everything that trains, tests or
-    refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
+    webhdfs: str = Field(default="", pattern=r"^(https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?)?$")
+    """WebHDFS of the name node, `http(s)://host:port`, by which `hdfs://` addresses are read and written. When empty,
+    port 9870 of the address's host."""
+    store_patience_seconds: float = Field(default=30, ge=0, le=3600)
+    """How long a store (S3, HDFS) that cannot be reached or is overloaded is asked again before a job fails."""
+    skip_unreadable_files: bool = False
+    """Whether files of history or reports that are no readable Parquet or CSV are left out, counted and named, in
+    place of stopping the job."""
+    reports: Annotated[Path | str | None, BeforeValidator(location)] = None
+    """File, folder or address of fraud reports that come apart from the history, read by everything that trains, tests
+    or refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
     label_delay: Duration = timedelta(days=1)
     """From a transaction to its fraud report, where history has no report time of its own."""
     statistics_age: Duration = timedelta(hours=1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from model.address import Location
 from model.registry import (
     CHALLENGER,
     CHAMPION,
@@ -77,7 +78,7 @@ class _Registered:
     judgement: Judgement
 
 
-def retrain(address: str | Path, *, settings: Settings, tracking_uri: str, progress: bool = True) -> RetrainOutcome:
+def retrain(address: Location, *, settings: Settings, tracking_uri: str, progress: bool = True) -> RetrainOutcome:
     """Train a challenger on a history, register it, and promote it if the gate lets it pass.
 
     Where there is no champion yet, the model becomes it. Of two runs at once one works; a champion that another job
@@ -86,7 +87,7 @@ def retrain(address: str | Path, *, settings: Settings, tracking_uri: str, progr
     Parameters
     ----------
     address
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
     tracking_uri
         MLflow registry, as `model.registry.open_publisher` takes it.
     progress
