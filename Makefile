@@ -22,7 +22,7 @@ LOAD_INSTALLED := .venv/load-installed
 SPARK_INSTALLED := .venv/spark-installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
-.PHONY: help run test check format lint docs lock clean bench kernel sizes load capacity profile k8s chart tools schemas \
+.PHONY: help run test check format lint docs lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart tools schemas \
 	images image-sizes test-images test-cluster stack-tools stack stack-down
 
 help:  ## List the targets
@@ -56,6 +56,12 @@ docs: $(INSTALLED)  ## Write the generated pages again
 
 bench: $(INSTALLED)  ## Measure this service beside others, one core each (INSTALL=1 first installs them; ARGS=...)
 	@$(BIN)/python -m loadtest.bench $(if $(INSTALL),--install) $(ARGS)
+
+bench-stream: $(INSTALLED)  ## Measure the stream on one core beside the service, and its lag on a quarter of one (after make stack-tools)
+	@$(BIN)/python -m loadtest.stream_bench $(ARGS)
+
+kill-ledger: $(INSTALLED)  ## Kill the stream 20 times over 100 000 payments and count: lost, double (after make stack-tools)
+	@$(BIN)/python -m loadtest.kill_ledger $(ARGS)
 
 kernel: $(INSTALLED)  ## Measure the explainer beside pred_contrib, shapiq and XGBoost (INSTALL=1 first installs them; needs python3.12)
 	@$(BIN)/python -m loadtest.explain $(if $(INSTALL),--install) $(ARGS)

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from model.settings import load_settings
 from model.training.landing import AwayError, LandingError, Tally, land
 from model.training.landing import run as landing_run
-from model.training.landing.store import Folder
+from model.training.landing.store import Store
 from model.training.landing.topic import group_of
 from stack.servers import Kafka
 from tests.integration.landing_topics import Place, committed, decision, landed, produce, start_landing
@@ -101,7 +101,7 @@ def test_a_range_that_was_begun_lands_under_the_same_name_with_other_limits_too(
     number, when = at
     written: list[str] = []
 
-    class Breaking(Folder):
+    class Breaking(Store):
         def write(self, name: str, content: bytes) -> None:
             written.append(name)
             if len(written) == number + 1 and when == "before":
@@ -110,7 +110,7 @@ def test_a_range_that_was_begun_lands_under_the_same_name_with_other_limits_too(
             if len(written) == number + 1:
                 raise _Crash
 
-    monkeypatch.setattr(landing_run, "open_store", lambda address: Breaking(Path(address)))
+    monkeypatch.setattr(landing_run, "Store", Breaking)
     with pytest.raises(_Crash):
         run_once(kafka, topic, tmp_path)
     monkeypatch.undo()
@@ -226,12 +226,11 @@ def test_two_that_share_a_topic_and_one_that_leaves_land_each_record_once(
     )
     threads = [
         threading.Thread(
-            target=lambda stop=stop: land(  # type: ignore[misc]
-                "decisions", str(tmp_path), settings=settings, once=False, stop=stop, say=said.append
-            )
+            target=land, args=("decisions", str(tmp_path)),
+            kwargs={"settings": settings, "once": False, "stop": stop, "say": said.append},
         )
         for stop in stops
-    ]
+    ]  # fmt: skip
     for number, thread in enumerate(threads):
         thread.start()
         fill(kafka, topic, first=10_000 * (number + 1))

@@ -7,7 +7,7 @@ from model.training.landing.buffers import Limits
 from model.training.landing.kinds import KINDS
 from model.training.landing.metrics import shown
 from model.training.landing.sink import Say, Sink, Tally
-from model.training.landing.store import claim, open_store
+from model.training.landing.store import Store, claim
 from model.training.landing.topic import connection, group_of
 
 
@@ -32,7 +32,7 @@ def land(kind_name: str, address: str, *, settings: Settings, once: bool, stop: 
     """
     kind = KINDS[kind_name]
     topic = settings.stream_output if kind_name == "decisions" else settings.landing_reports
-    store = open_store(address)
+    store = Store(address)
     limits = Limits(
         settings.landing_records, settings.landing_memory_mb * 1024 * 1024, settings.landing_every.total_seconds()
     )
@@ -48,8 +48,8 @@ def land(kind_name: str, address: str, *, settings: Settings, once: bool, stop: 
         say=say,
     )
     with shown(sink.metrics, host=settings.host, port=settings.landing_port) as port:
-        say(f"landing {topic} at {address}; metrics on port {port}")
+        say(f"landing {topic} at {store.address}; metrics on port {port}")
         return sink.land(
-            group_of(topic, address),
-            lambda topic_id: claim(store, address, kind=kind_name, topic=topic, topic_id=topic_id),
+            group_of(topic, store.address),
+            lambda topic_id: claim(store, kind=kind_name, topic=topic, topic_id=topic_id),
         )

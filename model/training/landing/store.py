@@ -1,86 +1,63 @@
 """Where landed files go: each appears whole, or not at all, and one of the same name takes the place of the old."""
 
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TypeVar
 
+from model.training.addresses import AddressError, open_address
+from model.training.addresses.faults import is_transient
 from model.training.landing.contract import LandingError
 
 MARKER = "_landing.json"
+PATIENCE = 1.0  # seconds for one attempt; the landing itself waits and stays a member of its group meanwhile
+
+Result = TypeVar("Result")
 
 
 class StoreAwayError(Exception):
     """The store cannot be reached or has a fault of its own; trying again is right."""
 
 
-class Store(Protocol):
-    """A folder, wherever it lies.
+class Store:
+    """A folder that files land in: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
 
-    Each method raises `StoreAwayError` where trying again is right and `LandingError` where it is not.
+    Each method raises `StoreAwayError` where trying again is right, else `LandingError`.
     """
+
+    def __init__(self, address: str) -> None:
+        try:
+            self._place = replace(open_address(address), patience=PATIENCE)
+        except AddressError as error:
+            raise LandingError(str(error)) from error
+        # For two spellings of one address to be one: what it means, not how it was written.
+        self.address = self._place.path if self._place.is_local else self._place.address
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole, in the place of one with this name; it is safe when this returns."""
+        self._ask(lambda: self._place.write_bytes(name, content))
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, or None if there is none."""
+        return self._ask(lambda: self._place.read_bytes(name) if self._place.exists(name) else None)
 
     def names(self) -> Iterator[str]:
         """Yield the names of all files, without their folders."""
+        found = self._ask(lambda: self._place.below(hidden=True) if self._place.exists() else {})
+        return (name.rpartition("/")[2] for name in found)
 
-
-class Folder:
-    """A folder of a file system that is mounted here."""
-
-    def __init__(self, address: Path) -> None:
-        self._address = address
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole; see `Store`."""
-        path = self._address / name
-        # Readers leave out names that begin with a dot; a repeat writes over what a crash left.
-        part = path.with_name(f".{path.name}.part")
+    def _ask(self, action: Callable[[], Result]) -> Result:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(path)
-            _sync(path.parent)
+            return action()
+        except AddressError as error:
+            if error.__cause__ is not None and is_transient(error.__cause__):
+                raise StoreAwayError(str(error)) from error
+            raise LandingError(str(error)) from error
         except OSError as error:
-            raise StoreAwayError(f"{self._address}: cannot be written to ({error.strerror})") from error
-
-    def read(self, name: str) -> bytes | None:
-        """Return a file's content, or None if there is none."""
-        try:
-            return (self._address / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreAwayError(f"{self._address}: cannot be read ({error.strerror})") from error
-
-    def names(self) -> Iterator[str]:
-        """Yield the names of all files, without their folders."""
-        return (path.name for path in self._address.rglob("*") if path.is_file())
+            raise StoreAwayError(f"{self._place}: cannot be written ({error.strerror})") from error
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def open_store(address: str) -> Store:
-    """Return the store at an address."""
-    return Folder(Path(address))
-
-
-def claim(store: Store, address: str, *, kind: str, topic: str, topic_id: str) -> None:
+def claim(store: Store, *, kind: str, topic: str, topic_id: str) -> None:
     """Note which topic lands at an address, or compare it with what was noted.
 
     Two topics in one folder would write over each other's files, and so would one that was deleted and made anew, whose
@@ -101,15 +78,15 @@ def claim(store: Store, address: str, *, kind: str, topic: str, topic_id: str) -
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise LandingError(f"{address}/{MARKER}: not a note of a landing; land at another address")
+        raise LandingError(f"{store.address}/{MARKER}: not a note of a landing; land at another address")
     if found == own:
         return
     if found | {"topic_id": topic_id} == own:
         raise LandingError(
-            f"{address}: the topic {topic} was deleted and made anew since files were landed there; its offsets began"
-            " again and would write over them: land at another address"
+            f"{store.address}: the topic {topic} was deleted and made anew since files were landed there; its offsets"
+            " began again and would write over them: land at another address"
         )
     raise LandingError(
-        f"{address}: {found.get('kind')} of the topic {found.get('topic')} land there, layout {found.get('layout')};"
-        " land at another address"
+        f"{store.address}: {found.get('kind')} of the topic {found.get('topic')} land there, layout"
+        f" {found.get('layout')}; land at another address"
     )
