@@ -10,6 +10,7 @@ from antifraud.verbs import (
     cutoffs,
     delete_version,
     evaluate,
+    land,
     moves,
     reasons,
     refresh,
@@ -19,6 +20,7 @@ from antifraud.verbs import (
     serve,
     settings,
     simulate,
+    stream,
     train,
 )
 
@@ -26,7 +28,7 @@ Parser = argparse.ArgumentParser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 no broker, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.verb(options))
@@ -88,6 +90,8 @@ _VERBS: dict[str, Verb] = {
     "evaluate": _verb(evaluate),
     "cutoffs": _verb(cutoffs),
     "serve": _verb(serve),
+    "stream": _verb(stream),
+    "land": _verb(land),
     "reasons": _verb(reasons),
     "settings": _verb(settings),
     "moves": _verb(moves),

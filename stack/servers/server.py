@@ -76,8 +76,12 @@ class Server:
         """Remove what lies outside its folder."""
 
     def runs(self) -> bool:
-        """Return whether its process is there."""
+        """Return whether its processes are there."""
         return all(self._pid(part) is not None for part in self._parts())
+
+    def any_runs(self) -> bool:
+        """Return whether one of its processes is there."""
+        return any(self._pid(part) is not None for part in self._parts())
 
     def _parts(self) -> tuple[str, ...]:
         """Return the names of its processes, in the order of their start."""
