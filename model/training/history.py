@@ -94,7 +94,10 @@ def open_history(address: Location, *, days: Days | None = None, skipped: list[s
         If there is no such file, no CSV or Parquet file in the folder, or a file lacks a column or holds another type
         than expected; it names the file, the column and what was expected. Of the rows, only a sample is read.
     """
-    return check_files(find_files(address, days=days), skipped=skipped)
+    files = check_files(find_files(address, days=days), skipped=skipped)
+    if not files:
+        raise HistoryError(f"history {address}: none of its files can be read")
+    return files
 
 
 def check_files(
@@ -122,7 +125,7 @@ def check_files(
             misfits += odd
         else:
             unreadable.append(file)
-    if unreadable and (skipped is None or not files):
+    if unreadable and skipped is None:
         raise unreadable[0]
     if misfits:
         raise HistoryError(told(misfits, files, expected=EXPECTED))
