@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -221,7 +221,10 @@ def _open(path: FileAt) -> Iterator[Any]:
 
 
 def _parquet_columns(path: FileAt) -> list[tuple[str, pa.DataType]]:
-    with _open(path) as source, pyarrow.parquet.ParquetFile(source) as file:
+    with ExitStack() as stack:
+        # A path is opened by Arrow itself, which is faster than by way of Python.
+        source = path if isinstance(path, Path) else stack.enter_context(path.open())
+        file = stack.enter_context(pyarrow.parquet.ParquetFile(source))
         stored = {
             column.name: column.physical_type for column in (file.schema.column(i) for i in range(len(file.schema)))
         }
