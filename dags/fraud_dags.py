@@ -1,12 +1,15 @@
 """The two DAGs of the fraud scoring service, in place of the chart's CronJobs: see `docs/airflow.md`."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
 from fraud_alerts import run_failed, task_failed
 from fraud_tasks import BUSY, REFRESH, REFUSED_BY_GATE, REGISTRY, TRAIN, Place, read_place, verb
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # any day in the past: nothing is caught up with
 
@@ -32,8 +35,9 @@ kin): this DAG being green is no proof, as it also is when no payments come in.
 RETRAIN_DOC = """
 ### A new model, if it is good enough, every day
 
+`prepare`, where it is switched on, cleans the history and writes it for analysts; what cannot be read fails there.
 `train` makes a challenger from the history and holds it against the champion on payments that neither has seen. `gate`
-says what was found. `promote` makes the challenger the champion. The three hand each other nothing but what is in the
+says what was found. `promote` makes the challenger the champion. They hand each other nothing but what is in the
 registry, so each can be cleared and run again by itself.
 
 | what you see | what it means | what to do |
@@ -98,6 +102,26 @@ def refresh_dag(place: Place) -> DAG:
     return made
 
 
+def prepare(place: Place) -> "BaseOperator":
+    """Return the task that cleans the history and sums it up before hours are spent on training."""
+    return verb(
+        place,
+        "prepare",
+        [
+            "prepare",
+            f"--history={place.history}",
+            f"--out={place.prepare_out}",
+            f"--engine={place.prepare_engine}",
+            f"--as-of={place.as_of}",
+            "--replace",
+        ],
+        TRAIN,
+        image=place.prepare_image,
+        doc="Writes the cleaned history, hourly tiles and statistics as Parquet, for analysts; a history that cannot be"
+        " read fails here, by name, before training begins.",
+    )
+
+
 def retrain_dag(place: Place) -> DAG:
     """Return the DAG that trains a challenger every day and promotes it on evidence."""
     with dag(
@@ -132,6 +156,8 @@ def retrain_dag(place: Place) -> DAG:
             doc="Makes the challenger the champion, if the champion is still the one it was held against.",
         )
         train >> gate >> promote
+        if place.prepare_out:
+            prepare(place) >> train
     return made
 
 

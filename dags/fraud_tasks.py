@@ -36,18 +36,24 @@ class Place:
     retry_seconds: int = 180
     """Longer than the 150 seconds that the lock of a killed job outlives it."""
     pool: str = "default_pool"
-    prepare_folder: str = ""
-    """Where `antifraud prepare` writes; empty: no such task."""
+    prepare_out: str = ""
+    """Address that `antifraud prepare` writes to; empty: no such task."""
     prepare_engine: str = "duckdb"
 
     command: str = "antifraud"
+    """How `antifraud` is called on the worker, with the runner `local`."""
 
     image: str = "localhost/antifraud-retrain:0.1.0"
     namespace: str = "fraud"
     release: str = "antifraud"
+    prepare_image: str = ""
+    """Image of the task `prepare` where it is another, with Spark in it for example."""
     history_claim: str = "antifraud-history"
+    """Claim mounted at /history; empty where the history lies in an object store."""
     id_key_secret: str = "antifraud-id-key"
     registry_secret: str = ""
+    store_secret: str = ""
+    """Secret with `AWS_...` of an object store, for what reads the history."""
     pull_secret: str = ""
     kubernetes_connection: str = "kubernetes_default"
 
@@ -105,7 +111,14 @@ def read_place() -> Place:
 
 
 def verb(
-    place: Place, name: str, arguments: Sequence[str], job: Job, *, skipped: Sequence[int] = (), doc: str
+    place: Place,
+    name: str,
+    arguments: Sequence[str],
+    job: Job,
+    *,
+    skipped: Sequence[int] = (),
+    image: str = "",
+    doc: str,
 ) -> "BaseOperator":
     """Return the task that runs one verb of `antifraud`.
 
@@ -117,6 +130,8 @@ def verb(
         The verb and its options.
     skipped
         Exit codes after which the task, and what hangs on it, is skipped; every other code but 0 is tried again.
+    image
+        Another image than that of the place.
     doc
         What it does and what its failure means, shown beside the task.
     """
@@ -129,7 +144,7 @@ def verb(
     }
     if place.runner == LOCAL:
         return _command(place, arguments, common)
-    return _pod(place, name, arguments, job, common)
+    return _pod(place, arguments, job, {"image": image or place.image} | common)
 
 
 def _command(place: Place, arguments: Sequence[str], common: Mapping[str, Any]) -> "BaseOperator":
@@ -140,15 +155,14 @@ def _command(place: Place, arguments: Sequence[str], common: Mapping[str, Any]) 
     return BashOperator(bash_command=f"exec {words}", **common)
 
 
-def _pod(place: Place, name: str, arguments: Sequence[str], job: Job, common: Mapping[str, Any]) -> "BaseOperator":
+def _pod(place: Place, arguments: Sequence[str], job: Job, common: Mapping[str, Any]) -> "BaseOperator":
     # Only where it is used: the client of Kubernetes takes a second or two to import.
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
     return KubernetesPodOperator(
         kubernetes_conn_id=place.kubernetes_connection,
         namespace=place.namespace,
-        name=f"{place.release}-{name.replace('_', '-')}",
-        image=place.image,
+        name=f"{place.release}-{common['task_id']}",
         arguments=list(arguments),
         base_container_name=job.component,
         pod_template_dict=pod_template(place, job),
@@ -166,10 +180,15 @@ def _pod(place: Place, name: str, arguments: Sequence[str], job: Job, common: Ma
 def pod_template(place: Place, job: Job) -> dict[str, Any]:
     """Return the pod without image and arguments, the same as in the chart's CronJobs."""
     labels = {"name": "antifraud", "instance": place.release, "component": job.component, "part-of": "antifraud"}
+    volumes = _volumes(place, job)
+    secrets = [place.registry_secret, place.store_secret if job.reads_history else ""]
     container = {
         "name": job.component,
         "imagePullPolicy": "IfNotPresent",
-        "envFrom": [{"configMapRef": {"name": f"{place.release}-jobs"}}],
+        "envFrom": [
+            {"configMapRef": {"name": f"{place.release}-jobs"}},
+            *({"secretRef": {"name": secret}} for secret in secrets if secret),
+        ],
         "resources": {
             "requests": {"cpu": job.cpu, "memory": job.memory, "ephemeral-storage": "1Gi"},
             "limits": {"memory": job.memory, "ephemeral-storage": job.scratch},
@@ -179,15 +198,8 @@ def pod_template(place: Place, job: Job) -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "work", "mountPath": "/cache"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [mount for mount, _ in volumes],
     }
-    if place.registry_secret:
-        container["envFrom"].append({"secretRef": {"name": place.registry_secret}})
-    if job.reads_history:
-        container["volumeMounts"] += [
-            {"name": "id-key", "mountPath": "/secrets", "readOnly": True},
-            {"name": "history", "mountPath": "/history", "readOnly": True},
-        ]
     spec = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -200,7 +212,7 @@ def pod_template(place: Place, job: Job) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": _volumes(place, job),
+        "volumes": [volume for _, volume in volumes],
     }
     if place.pull_secret:
         spec["imagePullSecrets"] = [{"name": place.pull_secret}]
@@ -208,14 +220,21 @@ def pod_template(place: Place, job: Job) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _volumes(place: Place, job: Job) -> list[dict[str, Any]]:
-    claim = {"persistentVolumeClaim": {"claimName": f"{place.release}-refresh-state"}}
-    work = claim if job.keeps_state else {"emptyDir": {"sizeLimit": job.scratch}}
-    volumes = [{"name": "work"} | work, {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
+def _volumes(place: Place, job: Job) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return each mount with its volume."""
+    state = {"persistentVolumeClaim": {"claimName": f"{place.release}-refresh-state"}}
+    key = {"secret": {"secretName": place.id_key_secret, "defaultMode": 0o440}}
+    history = {"persistentVolumeClaim": {"claimName": place.history_claim, "readOnly": True}}
+    found = [
+        _mounted("work", "/cache", state if job.keeps_state else {"emptyDir": {"sizeLimit": job.scratch}}),
+        _mounted("tmp", "/tmp", {"emptyDir": {"sizeLimit": "256Mi"}}),  # noqa: S108 - of a pod
+    ]
     if job.reads_history:
-        history = {"claimName": place.history_claim, "readOnly": True}
-        volumes += [
-            {"name": "id-key", "secret": {"secretName": place.id_key_secret, "defaultMode": 0o440}},
-            {"name": "history", "persistentVolumeClaim": history},
-        ]
-    return volumes
+        found.append(_mounted("id-key", "/secrets", key, readOnly=True))
+    if job.reads_history and place.history_claim:
+        found.append(_mounted("history", "/history", history, readOnly=True))
+    return found
+
+
+def _mounted(name: str, path: str, volume: Mapping[str, Any], **how: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"name": name, "mountPath": path} | how, {"name": name, **volume}
