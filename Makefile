@@ -23,8 +23,8 @@ SPARK_INSTALLED := .venv/spark-installed
 AIRFLOW_INSTALLED := .venv-airflow/installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
-.PHONY: help run test check format lint docs airflow lock clean bench kernel sizes load capacity profile k8s chart tools schemas \
-	images image-sizes test-images test-cluster
+.PHONY: help run test check format lint docs airflow lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart \
+	tools schemas images image-sizes test-images test-cluster stack-tools stack stack-down
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ docs: $(INSTALLED)  ## Write the generated pages again
 
 bench: $(INSTALLED)  ## Measure this service beside others, one core each (INSTALL=1 first installs them; ARGS=...)
 	@$(BIN)/python -m loadtest.bench $(if $(INSTALL),--install) $(ARGS)
+
+bench-stream: $(INSTALLED)  ## Measure the stream on one core beside the service, and its lag on a quarter of one (after make stack-tools)
+	@$(BIN)/python -m loadtest.stream_bench $(ARGS)
+
+kill-ledger: $(INSTALLED)  ## Kill the stream 20 times over 100 000 payments and count: lost, double (after make stack-tools)
+	@$(BIN)/python -m loadtest.kill_ledger $(ARGS)
 
 kernel: $(INSTALLED)  ## Measure the explainer beside pred_contrib, shapiq and XGBoost (INSTALL=1 first installs them; needs python3.12)
 	@$(BIN)/python -m loadtest.explain $(if $(INSTALL),--install) $(ARGS)
@@ -115,6 +121,16 @@ tools:  ## Install what `make chart` needs into .tools/, unless it is on the PAT
 schemas: $(INSTALLED)  ## Take the schemas of Kubernetes' own kinds from a real API server (KUBECONFIG=file, needs kubectl)
 	@kubectl get --raw /openapi/v2 | $(BIN)/python helm/checks/schemas.py \
 		"$$(kubectl get --raw /version | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["gitVersion"])')"
+
+stack: $(INSTALLED)  ## A bank's platform here: PostgreSQL, S3, MLflow, Kafka, training, the service and the stream on top
+	@sh stack/tools.sh versitygw kafka
+	@$(BIN)/python -m stack up
+
+stack-down: $(INSTALLED)  ## Stop it (DELETE=1 also removes what it made)
+	@$(BIN)/python -m stack $(if $(DELETE),--delete) down
+
+stack-tools:  ## Install the servers of the stack and its tests into .tools/: S3, Kafka, HDFS, Toxiproxy (Go, Java 17, Maven)
+	@sh stack/tools.sh
 
 lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra service --extra train --extra stream --extra stack --extra dev pyproject.toml -o requirements/dev.txt

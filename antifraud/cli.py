@@ -21,6 +21,7 @@ from antifraud.verbs import (
     serve,
     settings,
     simulate,
+    stream,
     train,
 )
 
@@ -28,7 +29,7 @@ Parser = argparse.ArgumentParser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 no broker, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.verb(options))
@@ -92,6 +93,7 @@ _VERBS: dict[str, Verb] = {
     "evaluate": _verb(evaluate),
     "cutoffs": _verb(cutoffs),
     "serve": _verb(serve),
+    "stream": _verb(stream),
     "reasons": _verb(reasons),
     "settings": _verb(settings),
     "moves": _verb(moves),

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -70,6 +71,15 @@ class DecisionLog:
                 lines = block.count(b"\n")
                 self.lost_lines += lines
                 log.error("%d lines of the decision log are lost: %s", lines, error.strerror)
+
+
+def open_decision_log(place: str) -> DecisionLog | None:
+    """Return the log that a setting names: `-` for standard output, a path to append to, nothing for none."""
+    if place == "":
+        return None
+    if place == "-":
+        return DecisionLog(sys.stdout.fileno())
+    return DecisionLog(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
 
 
 def _write_all(descriptor: int, block: bytes) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,14 @@ log = logging.getLogger("antifraud")
 
 Row = npt.NDArray[np.float64]
 Sample = Callable[[Row, dict[str, Any]], None]
+
+
+class Decision(NamedTuple):
+    """An answer that was not given yet: as bytes and as values, with the keys of customer and terminal."""
+
+    body: bytes
+    answer: dict[str, Any]
+    keys: tuple[int, int]
 
 
 class Judge:
@@ -89,11 +97,29 @@ class Judge:
             If the body is not one valid transaction, or nothing is loaded.
         """
         scorer = self._ready()
-        try:
-            transaction = Transaction.model_validate(parse_json(body))
-        except ValidationError as error:
-            raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
-        return to_json(self._judge(scorer, transaction, full=full), inf_nan_mode="null")
+        return _as_json(self._judge(scorer, _validated(parse_json(body)), full=full))
+
+    def decide(self, found: object, *, full: bool = False) -> Decision:
+        """Return the answer to a parsed body, which the caller has to count and to log.
+
+        Raises
+        ------
+        RequestError
+            If it is not one valid transaction, or nothing is loaded.
+        """
+        scorer = self._ready()
+        answer, keys = scorer.answer(_validated(found), full=full)
+        for sample in self.samples:
+            sample(scorer.row, answer)
+        return Decision(_as_json(answer), answer, keys)
+
+    def log(self, decisions: Iterable[Decision]) -> None:
+        """Hand decisions to the decision log, to be written now."""
+        if self._log is None:
+            return
+        for decision in decisions:
+            self._log.add(decision.answer, customer_key=decision.keys[0], terminal_key=decision.keys[1])
+        self._log.flush()
 
     async def predict_batch(self, body: bytes, *, full: bool = False) -> bytes:
         """Return the answers to the body of a batch, as JSON; errors as of `predict`.
@@ -112,7 +138,7 @@ class Judge:
         for transaction in transactions:
             answers.append(self._judge(scorer, transaction, full=full))
             await turn.over()
-        return to_json({"answers": answers}, inf_nan_mode="null")
+        return _as_json({"answers": answers})
 
     async def _validated(self, found: list[Any]) -> list[Transaction]:
         """Return the transactions of a batch; after too many mistakes the rest of it is not looked at."""
@@ -155,6 +181,17 @@ class Judge:
         # The trace names code, never the payment: pydantic and our own errors carry no values.
         log.error("unexpected %s while answering", type(error).__name__, exc_info=error)
         return problem(500, "The answer could not be computed. The log of the service says why.")
+
+
+def _validated(found: object) -> Transaction:
+    try:
+        return Transaction.model_validate(found)
+    except ValidationError as error:
+        raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
+
+
+def _as_json(answer: dict[str, Any]) -> bytes:
+    return to_json(answer, inf_nan_mode="null")
 
 
 class _Turn:

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from antifraud.options import settings_from
+from antifraud.options import add_history, settings_from
 
 TEXT = "Run the protocol of a public book on a history: its baselines reproduced, ours beside them."
 EXAMPLE = "antifraud book --history transactions.parquet --report book"
@@ -13,7 +13,7 @@ _OPEN_KEY = b"only groups rows; nothing keyed leaves this command"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder for book.json and book.md")
     parser.add_argument(
         "--until", type=_day, metavar="YYYY-MM-DD", help="leave out this day and all later ones; default: none"

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from antifraud.options import add_common, add_training, settings_from
+from antifraud.options import add_common, add_history, add_training, settings_from
 
 TEXT = "Walk forward through a history: train, choose cut-offs and test, as the product would have served it."
 EXAMPLE = (
@@ -14,7 +14,7 @@ EXAMPLE = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     parser.add_argument(
         "--report", type=Path, required=True, metavar="DIR", help="folder for the report; what is finished stays there"
     )

@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, add_training, settings_from
+from antifraud.options import add_common, add_history, add_training, settings_from
 
 if TYPE_CHECKING:
     from model.training.retrain import RetrainOutcome
@@ -24,7 +23,7 @@ PROMOTED, KEPT, BUSY, WAITING = 0, 10, 11, 0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = f"{TEXT}\n\n{EXIT_CODES}"
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     add_common(parser)
     parser.add_argument(
         "--kept-is-success", action="store_true", help="exit with 0 in place of 10 and 11, for simple schedulers"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.types as pat
 
+from model.training.addresses import PlacedFile
 from model.transaction import COLUMNS, REPORT_COLUMN
 
 REQUIRED = (*COLUMNS, "tx_fraud")
@@ -29,9 +30,12 @@ _LABEL_WORDS = ("('', 'nan', 'null')", "('0', '0.0', 'false')", "('1', '1.0', 't
 
 @dataclass(frozen=True, slots=True)
 class HistoryFile:
-    """One checked file: its format (`parquet`, `csv` or `csv.gz`) and the types of its columns, all text in CSV."""
+    """One checked file: its format (`parquet`, `csv` or `csv.gz`) and the types of its columns, all text in CSV.
 
-    path: Path
+    A query over files of a store needs `model.training.addresses.readable` around it.
+    """
+
+    path: Path | PlacedFile
     format: str
     columns: dict[str, pa.DataType]
 
@@ -154,9 +158,10 @@ def _label(value: str, kind: pa.DataType) -> str:
     )
 
 
-def _escaped(path: Path) -> str:
-    """Return the path as a DuckDB pattern that matches it alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path.absolute()))
+def _escaped(path: Path | PlacedFile) -> str:
+    """Return the path, or the address, as a DuckDB pattern that matches it alone."""
+    text = str(path.absolute()) if isinstance(path, Path) else str(path)
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def quoted(text: str) -> str:

@@ -9,7 +9,9 @@ from string import Template
 import duckdb
 
 from model import statistics
-from model.training.history import HistoryError, check_files, find_files, history_sql
+from model.address import Location, is_remote
+from model.training.addresses import open_address
+from model.training.history import FileAt, HistoryError, check_files, find_files, history_sql
 from model.training.reading import HistoryFile
 from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, epoch_seconds
 
@@ -18,7 +20,7 @@ TABLES = ("report_lines", "verdicts")
 _SQL = Path(statistics.__file__).parent / "sql"
 
 
-def find_reports(address: Path) -> list[tuple[Path, str]]:
+def find_reports(address: Location) -> list[tuple[FileAt, str]]:
     """Return the files of reports and their formats; a folder may be empty, but must be there.
 
     Raises
@@ -29,15 +31,16 @@ def find_reports(address: Path) -> list[tuple[Path, str]]:
     try:
         return find_files(address)
     except HistoryError:
-        if address.is_dir():
+        # In a store without folders, one that is there holds at least a note, `_manifest.json` or `.keep`.
+        if open_address(address).exists() if is_remote(address) else Path(address).is_dir():
             return []
         raise
 
 
-def open_reports(address: Path) -> list[HistoryFile]:
+def open_reports(address: Location, *, skipped: list[str] | None = None) -> list[HistoryFile]:
     """Return the files of reports with their columns checked; errors as of `model.training.history.open_history`."""
     found = find_reports(address)
-    return check_files(found, required=REQUIRED_OF_REPORTS) if found else []
+    return check_files(found, required=REQUIRED_OF_REPORTS, skipped=skipped) if found else []
 
 
 def usable_line_sql() -> str:

@@ -7,6 +7,7 @@ statistics fit the old champion as well as the new one, and the champion itself 
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.address import Location
 from model.registry import CHALLENGER, MODEL_NAME, Publisher, Version, default_who, open_publisher, open_reader
 from model.settings import Settings
 from model.training.evaluation import Evaluation
@@ -46,7 +47,7 @@ class RetrainOutcome:
 
 
 def retrain(
-    address: str | Path, *, settings: Settings, tracking_uri: str, may_promote: bool = True, progress: bool = True
+    address: Location, *, settings: Settings, tracking_uri: str, may_promote: bool = True, progress: bool = True
 ) -> RetrainOutcome:
     """Train a challenger on a history, register it, and promote it if the gate lets it pass.
 
@@ -56,7 +57,7 @@ def retrain(
     Parameters
     ----------
     address
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
     tracking_uri
         MLflow registry, as `model.registry.open_publisher` takes it.
     may_promote

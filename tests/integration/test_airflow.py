@@ -46,11 +46,15 @@ class Airflow:
     readings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(
-        self, *words: str, place: Mapping[str, object] | None = None, code: int = 0, **environment: str
+        self,
+        *words: str,
+        place: Mapping[str, object] | None = None,
+        code: int = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         given = {} if place is None else {"AIRFLOW_VAR_ANTIFRAUD": json.dumps(place)}
         command = [str(AIRFLOW / "bin" / words[0]), *words[1:]]
-        everything = {**self.environment, **given, **environment}
+        everything = {**self.environment, **given, **(environment or {})}
         done = subprocess.run(
             command, env=everything, cwd=self.home, capture_output=True, text=True, timeout=300, check=False
         )
@@ -66,9 +70,11 @@ class Airflow:
             self.readings[known] = json.loads(done.stdout.splitlines()[-1])
         return self.readings[known]
 
-    def test(self, dag: str, place: Mapping[str, object], *, code: int = 0, **environment: str) -> str:
+    def test(
+        self, dag: str, place: Mapping[str, object], environment: Mapping[str, str] | None = None, *, code: int = 0
+    ) -> str:
         """Run a DAG from beginning to end and return what was logged."""
-        done = self.run("airflow", "dags", "test", dag, place=place, code=code, **environment)
+        done = self.run("airflow", "dags", "test", dag, place=place, code=code, environment=environment)
         return done.stdout + done.stderr
 
     def last(self, dag: str) -> tuple[str, dict[str, tuple[str, int]]]:
@@ -311,7 +317,7 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
             found = [publisher.find_alias(*one) for one in named]
             return tuple(version.version if version else None for version in found)
 
-        logged = airflow.test("fraud_retrain", place, **product)
+        logged = airflow.test("fraud_retrain", place, product)
         assert "PROMOTED: fraud-model version 1 is the champion now" in logged
         assert airflow.last("fraud_retrain") == (
             "success",
@@ -321,7 +327,7 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
         before = publisher.find_alias(STATISTICS_NAME, CURRENT)
 
         shutil.copy(days[-1], tmp_path / "history")
-        logged = airflow.test("fraud_refresh", place, **product)
+        logged = airflow.test("fraud_refresh", place, product)
         assert "PUBLISHED: fraud-statistics version 2 is current" in logged
         assert airflow.last("fraud_refresh") == ("success", {"refresh": ("success", 1)})
         after = publisher.find_alias(STATISTICS_NAME, CURRENT)
@@ -330,7 +336,7 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
         assert after.tags["as_of"] > before.tags["as_of"]
 
         poor = product | {"FRAUD_TREES": "1", "FRAUD_LEAVES": "2"}
-        logged = airflow.test("fraud_retrain", place, **poor)
+        logged = airflow.test("fraud_retrain", place, poor)
         assert "NOT PASSED: fraud-model version 2, held against champion version 1" in logged
         state, tasks = airflow.last("fraud_retrain")
         assert state == "success"
@@ -355,7 +361,7 @@ def test_a_task_that_fails_is_tried_again_and_then_somebody_is_told(
         "FRAUD_WORK_FOLDER": str(tmp_path / "work"),
         "AIRFLOW_CONN_ANTIFRAUD_ALERTS": desk.connection,
     }
-    logged = airflow.test("fraud_refresh", place, code=1, **product)
+    logged = airflow.test("fraud_refresh", place, product, code=1)
     assert logged.count("there is no such file or folder") == 2
     assert airflow.last("fraud_refresh") == ("failed", {"refresh": ("failed", 2)})
     ((token, body),) = desk.posts
@@ -379,7 +385,7 @@ fraud_alerts.run_failed({"reason": "timed_out", "dag_run": run})
 def told(airflow: Airflow, connection: Mapping[str, str] | None) -> str:
     """Let a run take too long, and return what is logged of it."""
     given = {} if connection is None else {"AIRFLOW_CONN_ANTIFRAUD_ALERTS": json.dumps(connection)}
-    done = airflow.run("python", "-c", ALERT, PYTHONPATH=str(DAGS), **given)
+    done = airflow.run("python", "-c", ALERT, environment={"PYTHONPATH": str(DAGS)} | given)
     return done.stdout + done.stderr
 
 
@@ -409,7 +415,7 @@ def test_an_alert_that_cannot_be_posted_stops_nothing_and_is_in_the_log(
 
 def test_a_refresh_that_finds_another_at_work_is_skipped_and_not_tried_again(airflow: Airflow, desk: Desk) -> None:
     place = {"runner": "local", "command": "bash -c 'exit 11'", "retry_seconds": 1}
-    airflow.test("fraud_refresh", place, AIRFLOW_CONN_ANTIFRAUD_ALERTS=desk.connection)
+    airflow.test("fraud_refresh", place, {"AIRFLOW_CONN_ANTIFRAUD_ALERTS": desk.connection})
     assert airflow.last("fraud_refresh") == ("success", {"refresh": ("skipped", 1)})
     assert desk.posts == []
 
@@ -417,7 +423,7 @@ def test_a_refresh_that_finds_another_at_work_is_skipped_and_not_tried_again(air
 def test_a_training_that_finds_another_at_work_is_tried_again(airflow: Airflow, desk: Desk) -> None:
     """The lock of a killed training outlives it; a day's model is not to be lost for that."""
     place = {"runner": "local", "command": "bash -c 'exit 11'", "retries": 1, "retry_seconds": 1}
-    airflow.test("fraud_retrain", place, code=1, AIRFLOW_CONN_ANTIFRAUD_ALERTS=desk.connection)
+    airflow.test("fraud_retrain", place, {"AIRFLOW_CONN_ANTIFRAUD_ALERTS": desk.connection}, code=1)
     state, tasks = airflow.last("fraud_retrain")
     assert (state, tasks["train"]) == ("failed", ("failed", 2))
     assert tasks["gate"][0] == tasks["promote"][0] == "upstream_failed"
