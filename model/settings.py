@@ -209,6 +209,20 @@ class Settings(BaseSettings):
     stream_transaction_seconds: float = Field(default=15, ge=5, le=300)
     """After how long the brokers abort what a member left open that is gone without a word."""
 
+    landing_reports: str = Field(default="reports", pattern=TOPIC)
+    """Topic of fraud reports that `antifraud land --topic reports` lands; decisions are those of `stream_output`."""
+    landing_every: Duration = timedelta(minutes=1)
+    """Longest time that a committed record waits for its file to be closed. Longer makes fewer and bigger files."""
+    landing_records: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Most records of a file."""
+    landing_memory_mb: int = Field(default=128, ge=1, le=64 * 1024)
+    """Values, in MB, that may wait in memory for their files; when they are more, the biggest file is closed."""
+    landing_patience: Duration = timedelta(minutes=5)
+    """How long brokers or a store that cannot be reached are waited for, before landing ends with exit code 3. 0s: for
+    ever."""
+    landing_port: int = Field(default=8002, ge=0, le=65535)
+    """Port of `/health` and `/metrics` of the landing, on `host`; 0 takes a free one."""
+
     @classmethod
     def settings_customise_sources(
         cls,
