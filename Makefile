@@ -139,6 +139,7 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra spark -c requirements/dev.txt pyproject.toml -o requirements/spark.txt
 	@echo 'setuptools>=80' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
+	@printf 'mlflow\nboto3\npsycopg2-binary\n' | $(LOCK) -c requirements/dev.txt - -o requirements/mlflow.txt
 	@$(LOCK) dags/requirements.in -o dags/requirements.txt
 	@for peer in bentoml fastapi_shap mlflow mlserver; do \
 		$(LOCK) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
