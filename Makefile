@@ -22,8 +22,8 @@ LOAD_INSTALLED := .venv/load-installed
 SPARK_INSTALLED := .venv/spark-installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
-.PHONY: help run test check format lint docs lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart tools schemas \
-	images image-sizes test-images test-cluster stack-tools stack stack-down
+.PHONY: help run test check format lint docs lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart \
+	tools schemas images image-sizes test-images test-cluster stack-tools stack stack-down
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
