@@ -23,7 +23,7 @@ SPARK_INSTALLED := .venv/spark-installed
 AIRFLOW_INSTALLED := .venv-airflow/installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
-.PHONY: help run test check format lint docs airflow lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart \
+.PHONY: help run test test-integration check format lint docs airflow lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart \
 	tools schemas images image-sizes test-images test-cluster stack-tools stack stack-down
 
 help:  ## List the targets
@@ -34,6 +34,11 @@ run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port
 
 test: $(INSTALLED)  ## Run all tests (TEST_HISTORY=file adds those on public transactions; ARGS=... goes to pytest)
 	@$(BIN)/pytest $(ARGS)
+
+test-integration: $(INSTALLED)  ## Install the servers, Spark and Airflow, then run the tests that start them (ARGS=...)
+	@for what in stack-tools spark-jars $(SPARK_INSTALLED) $(AIRFLOW_INSTALLED); do \
+		$(MAKE) --no-print-directory $$what || echo "left out: what needs make $$what"; done
+	@$(BIN)/pytest -m integration $(ARGS)
 
 check: lint chart test  ## The one gate: format, lint, types, import contracts, generated pages, the chart, tests
 
