@@ -223,6 +223,7 @@ class Member:
             except KafkaException as error:
                 if self._gone or not error.args[0].retriable():
                     raise
+                self._show_connected(not is_away(error.args[0]))
                 self._note(error.args[0])
                 self._beat.turn()
                 time.sleep(FULL_SECONDS)
@@ -238,7 +239,7 @@ class Member:
             self._recover(error.args[0])
             return False
         self._aborted_in_a_row = 0
-        self.connected = True
+        self._show_connected(True)
         self._positions |= underway.offsets
         self._count(underway)
         return True
@@ -420,8 +421,7 @@ class Member:
     def _note(self, error: KafkaError) -> None:
         """Say what is wrong, once a minute at most as long as it is the same."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.connected = False
-            self._meters.connected.set(0)
+            self._show_connected(False)
         if is_hopeless(error):
             self._refusal = error
         text = advice(error, self._settings)
@@ -431,13 +431,15 @@ class Member:
             log.warning("%s", text) if is_away(error) else log.error("%s", text)
 
     def _note_figures(self, text: str) -> None:
-        up = '"state":"UP"' in text
-        if up and not self.connected and self._said[0]:
+        self._show_connected('"state":"UP"' in text)
+        self._meters.partitions.set(len(self._positions))
+
+    def _show_connected(self, connected: bool) -> None:
+        if connected and not self.connected and self._said[0]:
             log.info("Kafka answers again")
             self._said = ("", 0.0)
-        self.connected = up
-        self._meters.connected.set(up)
-        self._meters.partitions.set(len(self._positions))
+        self.connected = connected
+        self._meters.connected.set(connected)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

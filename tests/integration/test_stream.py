@@ -96,7 +96,7 @@ def said_of(stream: StreamProcess) -> str:
     return stream.log.read_text(encoding="utf-8")
 
 
-def test_decisions_are_the_answers_of_the_service_and_poison_goes_aside(
+def test_decisions_are_the_answers_of_the_service_and_poison_goes_aside(  # noqa: PLR0917  fixtures
     kafka: Kafka, topics: Topics, start: Start, client: TestClient, payments: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     stream = start(decision_log=str(tmp_path / "decisions"))
@@ -157,7 +157,7 @@ def test_two_members_share_the_work_and_what_one_leaves_the_other_takes(
     assert clean(balance(kafka.bootstrap, topics, count), count)
 
 
-def test_killed_again_and_again_nothing_is_lost_or_double(
+def test_killed_again_and_again_nothing_is_lost_or_double(  # noqa: PLR0917  fixtures
     kafka: Kafka, topics: Topics, settings: Settings, start: Start, payments: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     count, kills = 5000, 4
@@ -166,7 +166,8 @@ def test_killed_again_and_again_nothing_is_lost_or_double(
     with streams(kafka, topics, settings, tmp_path) as make, Watch(kafka.bootstrap, topics) as watch:
         # Slow enough that all kills find it at work.
         victim = make("one", stream_batch="20")
-        done = run_and_kill(victim, watch, count=count, kills=kills, rng=random.Random(5))
+        rng = random.Random(5)  # noqa: S311  no secret, and repeatable
+        done = run_and_kill(victim, watch, count=count, kills=kills, rng=rng)
     assert len(done) == kills
     assert other.end() == 0
     assert clean(balance(kafka.bootstrap, topics, count), count)
@@ -212,7 +213,7 @@ def test_told_to_end_in_the_middle_it_leaves_nothing_open(
     assert clean(balance(kafka.bootstrap, topics, count, poison_every=0), count)
 
 
-def test_two_processes_of_one_name_fence_each_other_and_decide_nothing_twice(
+def test_two_processes_of_one_name_fence_each_other_and_decide_nothing_twice(  # noqa: PLR0917  fixtures
     kafka: Kafka, topics: Topics, start: Start, settings: Settings, tmp_path: Path, payments: list[dict[str, Any]]
 ) -> None:
     count = 1500
@@ -259,7 +260,7 @@ def _allow_long_messages(kafka: Kafka, topic: str) -> None:
         done.result(30)
 
 
-def test_another_pair_is_taken_while_messages_are_decided_and_no_decision_mixes_two(
+def test_another_pair_is_taken_while_messages_are_decided_and_no_decision_mixes_two(  # noqa: PLR0917  fixtures
     kafka: Kafka,
     topics: Topics,
     settings: Settings,
