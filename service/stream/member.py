@@ -29,7 +29,7 @@ from service.stream.brokers import (
     require_topics,
 )
 from service.stream.meters import Beat, Meters
-from service.stream.topics import Clerk, Outgoing, is_error
+from service.stream.topics import Clerk, Outgoing
 
 IDLE_SECONDS: Final = 0.1  # longest that the loop waits for a message before it looks after other things
 PORTION: Final = 100  # messages taken from the client at once
@@ -166,15 +166,14 @@ class Member:
                 # Some of it may be another member's now. It is not committed, so whoever has it reads it again.
                 self._moved, self._rewind_due = False, True
                 return began, []
-            good = [message for message in found if not is_error(message)]
-            for message in found if len(good) < len(found) else ():
-                if is_error(message):
-                    self._note(message.error())
+            good = [message for message in found if message.error() is None]
+            if len(good) < len(found):
+                self._note(next(error for error in (message.error() for message in found) if error is not None))
             if good and not batch:
                 began = time.monotonic()
                 end = began + settings.stream_linger_ms / 1000
             batch += good
-            size += sum(len(message) for message in good)
+            size += sum(map(len, good))
             if time.monotonic() >= end or self.stopping:
                 break
         self.busy = len(batch) >= settings.stream_batch
@@ -254,7 +253,7 @@ class Member:
             if one.decision is None:
                 meters.letters.labels(one.reason).inc()
             else:
-                self._judge.telemetry.count_answer(one.decision.answer)
+                self._judge.telemetry.count_answer(one.decision.facts)
 
     # --- when it does not go well -------------------------------------------------------------------------------------
 

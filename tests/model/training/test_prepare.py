@@ -314,6 +314,7 @@ def test_the_report_is_written_as_json(tmp_path: Path, scratch: duckdb.DuckDBPyC
         "labels_against_scenario": 0,
         "report_lines": 0,
         "report_lines_unusable": 0,
+        "files_skipped": [],
     }
 
 
