@@ -280,18 +280,21 @@ class Sink:
     def until_done(self, attempt: Callable[[], Result], *, polls: bool = True) -> Result:
         """Return what an attempt returns; where brokers or store are away, wait and try again."""
         pause = FIRST_PAUSE
-        while True:
-            self._check()
-            try:
-                result = attempt()
-            except (StoreAwayError, kafka.BrokersAwayError) as error:
-                self.metrics.failures.inc()
-                self._is_away(str(error))
-                self._wait(pause, polls=polls)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            self._is_back()
-            return result
+        try:
+            while True:
+                self._check()
+                try:
+                    result = attempt()
+                except (StoreAwayError, kafka.BrokersAwayError) as error:
+                    self.metrics.failures.inc()
+                    self._is_away(str(error))
+                    self._wait(pause, polls=polls)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
+                self._is_back()
+                return result
+        finally:
+            self._resume()
 
     def _wait(self, seconds: float, *, polls: bool) -> None:
         """Wait, and stay a member of the group meanwhile; nothing more is read."""
@@ -332,6 +335,8 @@ class Sink:
         if self._away_since:
             self._say("going on")
         self._away_since, self._away_told = 0.0, ""
+
+    def _resume(self) -> None:
         if self._is_paused and self._member is not None:
             self._is_paused = False
             going_on = [number for number, one in self._buffers.items() if not (self._once and one.caught_up)]
