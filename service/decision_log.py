@@ -49,6 +49,15 @@ class DecisionLog:
         self._entries.append((self._clock(), answer, customer_key, terminal_key))
         return len(self._entries) == 1
 
+    def line(self, answer: Mapping[str, Any], *, customer_key: int, terminal_key: int) -> bytes:
+        """Return the line of an answer, for `write`."""
+        return _line((self._clock(), answer, customer_key, terminal_key))
+
+    def write(self, lines: bytes) -> None:
+        """Hand over lines to be written."""
+        if lines:
+            self._blocks.put(lines)
+
     def flush(self) -> None:
         """Hand over what was collected to be written."""
         entries, self._entries = self._entries, []

@@ -17,7 +17,7 @@ from service.decision_log import FLUSH_SECONDS, DecisionLog
 from service.problems import INVALID, RequestError, invalid_fields, mistakes_of, problem
 from service.schemas import MAX_BATCH, RULES, Envelope, Transaction
 from service.scorer import Loaded, Scorer
-from service.telemetry import Telemetry
+from service.telemetry import COUNTED, Telemetry
 
 NOT_LOADED = "No verified model and statistics are loaded."
 BATCH_TURN_SECONDS = 0.002  # of work on a batch, after which other requests get their turn
@@ -31,11 +31,23 @@ Sample = Callable[[Row, dict[str, Any]], None]
 
 
 class Decision(NamedTuple):
-    """An answer that was not given yet: as bytes and as values, with the keys of customer and terminal."""
+    """An answer that was not given yet, with all that is left to do when it is.
+
+    Attributes
+    ----------
+    body
+        The answer as JSON.
+    facts
+        Of the answer, what is counted.
+    line
+        Of the decision log; empty where none is kept.
+    """
 
     body: bytes
-    answer: dict[str, Any]
-    keys: tuple[int, int]
+    transaction_id: int | str
+    model_version: str
+    facts: dict[str, Any]
+    line: bytes
 
 
 class Judge:
@@ -111,15 +123,14 @@ class Judge:
         answer, keys = scorer.answer(_validated(found), full=full)
         for sample in self.samples:
             sample(scorer.row, answer)
-        return Decision(_as_json(answer), answer, keys)
+        line = b"" if self._log is None else self._log.line(answer, customer_key=keys[0], terminal_key=keys[1])
+        facts = {name: answer[name] for name in COUNTED}
+        return Decision(_as_json(answer), answer["transaction_id"], answer["model_version"], facts, line)
 
     def log(self, decisions: Iterable[Decision]) -> None:
-        """Hand decisions to the decision log, to be written now."""
-        if self._log is None:
-            return
-        for decision in decisions:
-            self._log.add(decision.answer, customer_key=decision.keys[0], terminal_key=decision.keys[1])
-        self._log.flush()
+        """Write decisions to the decision log, soon."""
+        if self._log is not None:
+            self._log.write(b"".join([decision.line for decision in decisions]))
 
     async def predict_batch(self, body: bytes, *, full: bool = False) -> bytes:
         """Return the answers to the body of a batch, as JSON; errors as of `predict`.

@@ -29,7 +29,7 @@ from service.stream.brokers import (
     require_topics,
 )
 from service.stream.meters import Beat, Meters
-from service.stream.topics import Clerk, Outgoing, is_error
+from service.stream.topics import Clerk, Outgoing
 
 IDLE_SECONDS: Final = 0.1  # longest that the loop waits for a message before it looks after other things
 PORTION: Final = 100  # messages taken from the client at once
@@ -166,15 +166,14 @@ class Member:
                 # Some of it may be another member's now. It is not committed, so whoever has it reads it again.
                 self._moved, self._rewind_due = False, True
                 return began, []
-            good = [message for message in found if not is_error(message)]
-            for message in found if len(good) < len(found) else ():
-                if is_error(message):
-                    self._note(message.error())
+            good = [message for message in found if message.error() is None]
+            if len(good) < len(found):
+                self._note(next(error for error in (message.error() for message in found) if error is not None))
             if good and not batch:
                 began = time.monotonic()
                 end = began + settings.stream_linger_ms / 1000
             batch += good
-            size += sum(len(message) for message in good)
+            size += sum(map(len, good))
             if time.monotonic() >= end or self.stopping:
                 break
         self.busy = len(batch) >= settings.stream_batch
@@ -224,6 +223,7 @@ class Member:
             except KafkaException as error:
                 if self._gone or not error.args[0].retriable():
                     raise
+                self._show_connected(not is_away(error.args[0]))
                 self._note(error.args[0])
                 self._beat.turn()
                 time.sleep(FULL_SECONDS)
@@ -239,7 +239,7 @@ class Member:
             self._recover(error.args[0])
             return False
         self._aborted_in_a_row = 0
-        self.connected = True
+        self._show_connected(True)
         self._positions |= underway.offsets
         self._count(underway)
         return True
@@ -254,7 +254,7 @@ class Member:
             if one.decision is None:
                 meters.letters.labels(one.reason).inc()
             else:
-                self._judge.telemetry.count_answer(one.decision.answer)
+                self._judge.telemetry.count_answer(one.decision.facts)
 
     # --- when it does not go well -------------------------------------------------------------------------------------
 
@@ -421,8 +421,7 @@ class Member:
     def _note(self, error: KafkaError) -> None:
         """Say what is wrong, once a minute at most as long as it is the same."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.connected = False
-            self._meters.connected.set(0)
+            self._show_connected(False)
         if is_hopeless(error):
             self._refusal = error
         text = advice(error, self._settings)
@@ -432,13 +431,15 @@ class Member:
             log.warning("%s", text) if is_away(error) else log.error("%s", text)
 
     def _note_figures(self, text: str) -> None:
-        up = '"state":"UP"' in text
-        if up and not self.connected and self._said[0]:
+        self._show_connected('"state":"UP"' in text)
+        self._meters.partitions.set(len(self._positions))
+
+    def _show_connected(self, connected: bool) -> None:
+        if connected and not self.connected and self._said[0]:
             log.info("Kafka answers again")
             self._said = ("", 0.0)
-        self.connected = up
-        self._meters.connected.set(up)
-        self._meters.partitions.set(len(self._positions))
+        self.connected = connected
+        self._meters.connected.set(connected)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

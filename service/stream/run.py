@@ -29,6 +29,7 @@ from service.upkeep import Upkeep
 
 NO_BROKER: Final = 3  # exit code where no broker could be reached within the start time
 LEAVE_SECONDS: Final = 8.0  # after which a process that was told to end goes, whatever the brokers do
+COLLECT_AFTER: Final = (20_000, 20, 20)  # a transaction's messages live on until it commits: not worth looking at
 SWITCH_SECONDS: Final = 0.0005  # longest that decisions wait for a thread that reloads or counts
 
 log = logging.getLogger("antifraud")
@@ -141,6 +142,7 @@ def _work(stream: Stream) -> int:
     # What is loaded now stays for good: without this a full collection walks through all of it, again and again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         asyncio.run(stream.work())

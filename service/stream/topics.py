@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from model.settings import Settings
 from service.body import parse_json, too_large
@@ -21,6 +20,7 @@ log = logging.getLogger("antifraud")
 
 Headers = list[tuple[str, bytes]]
 _FIELDS = frozenset(Transaction.model_fields)
+_ANSWERED = (SCHEMA_HEADER, ANSWER_VERSION)
 _BY_STATUS = {400: "not-json", 413: "too-large", 422: "invalid-field"}
 
 
@@ -46,8 +46,7 @@ class Arrived(Protocol):
         """At which place of the partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to write, and what it was made of: a decision, or the reason why there is none."""
 
     topic: str
@@ -123,12 +122,8 @@ class Clerk:
             raise _DeadLetterError("key-too-long", _rule("key", f"must not be longer than {LONGEST_KEY} bytes"))
         decision = self._judge.decide(_read_as(message, value), full=self._full)
         if key is None or not self._input_key:
-            key = str(decision.answer["transaction_id"]).encode()
-        headers = [
-            (SCHEMA_HEADER, ANSWER_VERSION),
-            ("model-version", decision.answer["model_version"].encode()),
-            *_place(message),
-        ]
+            key = str(decision.transaction_id).encode()
+        headers = [_ANSWERED, ("model-version", decision.model_version.encode()), *_place(message)]
         return Outgoing(self._output, key, decision.body, headers, decision)
 
     def _letter(self, message: Arrived, reason: str, refusal: RequestError) -> Outgoing:
@@ -173,8 +168,3 @@ def _place(message: Arrived) -> Headers:
         ("source-partition", b"%d" % message.partition()),
         ("source-offset", b"%d" % message.offset()),
     ]
-
-
-def is_error(message: Any) -> bool:
-    """Whether what the client hands over is no message, but a note on something that went wrong."""
-    return message.error() is not None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -75,7 +75,7 @@ class Place:
     """
 
     address: str
-    filesystem: pafs.FileSystem
+    filesystem: pafs.FileSystem = field(compare=False)
     path: str
     patience: float
 
@@ -377,7 +377,7 @@ def _put(filesystem: pafs.FileSystem, path: str, source: Path) -> None:
     A stream that is dropped half-way would be closed, and to close it is to publish it.
     """
     content = pa.memory_map(str(source)).read_buffer() if source.stat().st_size else pa.py_buffer(b"")
-    stream = filesystem.open_output_stream(path)
+    stream = filesystem.open_output_stream(path, compression=None)  # by itself it compresses names in .gz
     stream.write(content)
     stream.close()
 
