@@ -278,6 +278,10 @@ def test_a_broker_that_dies_and_comes_back_costs_nothing(kafka: Kafka, topic: st
     kafka.kill()
     time.sleep(2)
     kafka.start()
-    said, _ = process.communicate(timeout=120)
+    try:
+        process.wait(120)
+    finally:
+        process.kill()
+        said, _ = process.communicate()
     assert process.returncode == 0, said
     check_exactly_once(kafka, topic, tmp_path)

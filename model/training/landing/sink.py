@@ -176,8 +176,9 @@ class Sink:
             offsets = self._first_offsets(member, [one.partition for one in partitions])
             kafka.begin(member, self._topic, offsets)
             self._is_member = True
-            if self._is_paused and partitions:
-                member.pause([TopicPartition(self._topic, number) for number in offsets])
+            # The client keeps in mind what was paused before this one lost a partition and got it again.
+            if partitions:
+                (member.pause if self._is_paused else member.resume)(partitions)
         except (LandingError, _StoppedError) as error:
             # Raised within the client's own call it would be lost.
             self._fatal = error if isinstance(error, LandingError) else self._fatal
