@@ -22,7 +22,16 @@ import pyarrow.types as pat
 from model.address import Location, is_remote
 from model.training.addresses import MANIFEST_NAME, Days, PlacedFile, open_address, raise_failed_read, readable
 from model.training.changed_schema import Misfit, told
-from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, history_sql, is_text, quoted, sample_sql
+from model.training.reading import (
+    OPTIONAL,
+    REQUIRED,
+    UNREADABLE_LINES,
+    HistoryFile,
+    history_sql,
+    is_text,
+    quoted,
+    sample_sql,
+)
 from model.transaction import REPORT_COLUMN
 
 __all__ = [
@@ -321,6 +330,15 @@ def unreadable_files(
                 _guarded(file, connection, query).fetchone()
             except UnreadableFileError as error:
                 yield error
+
+
+def unreadable_lines(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many lines of CSV were not even text; without CSV there is no table of them."""
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if UNREADABLE_LINES not in tables:
+        return 0
+    query = f"SELECT COUNT(*) FROM (SELECT DISTINCT file_id, line FROM {UNREADABLE_LINES}) AS lines"
+    return int(connection.execute(query).fetchall()[0][0])
 
 
 def connect(folder: Path, *, memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:

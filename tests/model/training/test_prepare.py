@@ -492,11 +492,12 @@ def test_what_reports_say_takes_the_place_of_what_rows_say(tmp_path: Path, scrat
         {"transaction_id": 3, "report_datetime": None, "tx_fraud": 0},
         {"transaction_id": MISSING, "report_datetime": moment(START + HOUR), "tx_fraud": 1},
     ]
-    reports = write_csv(tmp_path / "reports" / "1.csv", lines).parent
+    text = csv_text(lines).encode() + b"\xff is no text\n"
+    reports = write_csv(tmp_path / "reports" / "1.csv", text).parent
     report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)
     assert labels(scratch) == {1: (1, 5), 2: (0, 24), 3: (1, 24), 4: (1, 90)}
-    assert (report.report_lines, report.report_lines_unusable, report.rows_read) == (6, 2, 4)
-    assert re.search(r"lines of reports that cannot be used +2\n", report.render())
+    assert (report.report_lines, report.report_lines_unusable, report.rows_read) == (7, 3, 4)
+    assert re.search(r"lines of reports that cannot be used +3\n", report.render())
     left = {row[0] for row in scratch.execute("SHOW TABLES").fetchall()}
     assert left == {"transactions", "customer_tiles", "terminal_tiles"}
 
