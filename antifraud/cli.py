@@ -10,8 +10,11 @@ from antifraud.verbs import (
     cutoffs,
     delete_version,
     evaluate,
+    gate,
+    land,
     moves,
     prepare,
+    promote,
     reasons,
     refresh,
     retrain,
@@ -20,6 +23,7 @@ from antifraud.verbs import (
     serve,
     settings,
     simulate,
+    stream,
     train,
 )
 
@@ -27,7 +31,7 @@ Parser = argparse.ArgumentParser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 no broker, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.verb(options))
@@ -86,10 +90,14 @@ _VERBS: dict[str, Verb] = {
     "prepare": _verb(prepare),
     "refresh": _verb(refresh),
     "retrain": _verb(retrain),
+    "gate": _verb(gate),
+    "promote": _verb(promote),
     "book": _verb(book),
     "evaluate": _verb(evaluate),
     "cutoffs": _verb(cutoffs),
     "serve": _verb(serve),
+    "stream": _verb(stream),
+    "land": _verb(land),
     "reasons": _verb(reasons),
     "settings": _verb(settings),
     "moves": _verb(moves),

@@ -189,11 +189,13 @@ def examples(history: Path | str, *, as_of: datetime) -> list[Example]:
     """Return the last honest payment and the last fraud of the history's last day that tell a typical story."""
     import duckdb
 
+    from model.training.addresses import readable
     from model.training.history import history_sql, open_history
 
-    with duckdb.connect() as connection:
+    files = open_history(history)
+    with duckdb.connect() as connection, readable(connection, [file.path for file in files]):
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"CREATE VIEW history AS {history_sql(open_history(history))}")
+        connection.execute(f"CREATE VIEW history AS {history_sql(files)}")
         rows = {kind: _last(connection, fraud=kind, before=int(as_of.timestamp())) for kind in (0, 1)}
     titles = {0: "An ordinary payment", 1: "A payment labelled fraud in the history"}
     return [Example(titles[kind], _moved(row, as_of)) for kind, row in rows.items() if row is not None]

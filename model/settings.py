@@ -21,6 +21,7 @@ from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
 
 PREFIX = "FRAUD_"
 MONTHLY_LOSS_LIMIT = 500_000.0  # requirement: the fraud that passes in a month costs at most this
+TOPIC = r"^[A-Za-z0-9._-]{1,249}$"  # what Kafka takes as a topic's name
 _DURATION = re.compile(r"[0-9]{1,8}[smhd]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -158,6 +159,70 @@ class Settings(BaseSettings):
     explain_budget_us: float = Field(default=250, gt=0, le=100_000)
     """Microseconds that scoring and explaining one row may take for a challenger to be promoted."""
 
+    kafka_bootstrap: str = Field(default="", max_length=2000)
+    """Brokers to ask first, `host:port` with commas between; needed by everything that reads or writes a topic."""
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """How brokers are spoken to: with or without TLS (`ssl`), with or without a login (`sasl`)."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How a login proves itself."""
+    kafka_user: str = Field(default="", max_length=255)
+    """Name of the login."""
+    kafka_password: SecretStr | None = None
+    """Password of the login. This or `kafka_password_file`."""
+    kafka_password_file: Path | None = None
+    """File that holds the password of the login; white space around it is ignored."""
+    kafka_ca_file: Path | None = None
+    """Certificates, PEM, that sign those of the brokers; by default those that the system trusts."""
+    kafka_certificate_file: Path | None = None
+    """Certificate, PEM, by which this client is known to the brokers, with `kafka_key_file`."""
+    kafka_key_file: Path | None = None
+    """Private key, PEM, of that certificate."""
+    stream_input: str = Field(default="payments", pattern=TOPIC)
+    """Topic of the payments that `antifraud stream` decides on."""
+    stream_output: str = Field(default="decisions", pattern=TOPIC)
+    """Topic that the decisions go to."""
+    stream_dead_letter: str = Field(default="payments-dead-letter", pattern=TOPIC)
+    """Topic for messages that no decision can be made on, each with the reason."""
+    stream_group: str = Field(default="antifraud", pattern=TOPIC)
+    """Consumer group; its members share the partitions of the input."""
+    stream_member: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,200}$")
+    """Name of this member, one of its own for each process that runs at the same time: a restart under it ends at once
+    what its predecessor left open. By default the host's name, which for a pod is the pod's."""
+    stream_port: int = Field(default=8001, ge=0, le=65535)
+    """Port of `/health`, `/ready` and `/metrics` of the stream, on `host`; 0 takes a free one."""
+    stream_batch: int = Field(default=500, ge=1, le=10_000)
+    """Most messages that are decided on in one Kafka transaction."""
+    stream_linger_ms: float = Field(default=100, ge=0, le=5000)
+    """Longest time that a transaction waits for more messages after its first."""
+    stream_queue_kb: int = Field(default=16 * 1024, ge=1024, le=1024 * 1024)
+    """Memory for messages fetched ahead and, once more, for decisions that are not yet with the brokers, in KB."""
+    stream_key: Literal["input", "transaction"] = "input"
+    """Key of a decision: that of its payment's message, where that has one, or always the transaction's id."""
+    stream_explain: Literal["reasons", "full"] = "reasons"
+    """What a decision says, as of `POST /predict?explain=`."""
+    stream_dead_letter_values: bool = True
+    """Whether a dead letter holds the message as it came. If not, only the reason and where the message stands."""
+    stream_start_seconds: float = Field(default=120, ge=0, le=3600)
+    """How long a start waits for brokers that cannot be reached, before it ends with exit code 3."""
+    stream_session_seconds: float = Field(default=10, ge=6, le=300)
+    """How long the group waits for a member that is gone without a word, until others take its partitions."""
+    stream_transaction_seconds: float = Field(default=15, ge=5, le=300)
+    """After how long the brokers abort what a member left open that is gone without a word."""
+
+    landing_reports: str = Field(default="reports", pattern=TOPIC)
+    """Topic of fraud reports that `antifraud land --topic reports` lands; decisions are those of `stream_output`."""
+    landing_every: Duration = timedelta(minutes=1)
+    """Longest time that a committed record waits for its file to be closed. Longer makes fewer and bigger files."""
+    landing_records: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Most records of a file."""
+    landing_memory_mb: int = Field(default=128, ge=1, le=64 * 1024)
+    """Values, in MB, that may wait in memory for their files; when they are more, the biggest file is closed."""
+    landing_patience: Duration = timedelta(minutes=5)
+    """How long brokers or a store that cannot be reached are waited for, before landing ends with exit code 3. 0s: for
+    ever."""
+    landing_port: int = Field(default=8002, ge=0, le=65535)
+    """Port of `/health` and `/metrics` of the landing, on `host`; 0 takes a free one."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -174,6 +239,12 @@ class Settings(BaseSettings):
     def _fit_together(self) -> "Settings":
         if self.id_key is not None and self.id_key_file is not None:
             raise ValueError("id_key: set FRAUD_ID_KEY or FRAUD_ID_KEY_FILE, not both")
+        if self.kafka_password is not None and self.kafka_password_file is not None:
+            raise ValueError("kafka_password: set FRAUD_KAFKA_PASSWORD or FRAUD_KAFKA_PASSWORD_FILE, not both")
+        if (self.kafka_certificate_file is None) != (self.kafka_key_file is None):
+            raise ValueError("kafka_key_file: a certificate and its key are set together, or neither")
+        if len({self.stream_input, self.stream_output, self.stream_dead_letter}) < 3:
+            raise ValueError("stream_output: input, output and dead letters must be three topics")
         if self.declined_budget > self.flagged_budget:
             raise ValueError("declined_budget: must not be above flagged_budget")
         if self.statistics_age < timedelta(hours=1) or self.statistics_age % timedelta(hours=1):
@@ -194,19 +265,37 @@ class Settings(BaseSettings):
         if self.id_key is not None:
             name, key = "FRAUD_ID_KEY", os.fsencode(self.id_key.get_secret_value()).strip()
         elif self.id_key_file is not None:
-            name, key = "FRAUD_ID_KEY_FILE", _read_key(self.id_key_file)
+            name, key = "FRAUD_ID_KEY_FILE", _read_secret("FRAUD_ID_KEY_FILE", self.id_key_file)
         else:
             raise SettingsError(f"FRAUD_ID_KEY_FILE or FRAUD_ID_KEY must be set: a secret of {rule}")
         if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
             raise SettingsError(f"{name}: the key must have {rule}, it has {len(key)}")
         return IdHasher(key)
 
+    def kafka_login(self) -> tuple[str, str] | None:
+        """Return name and password for the brokers; None where there is no login.
 
-def _read_key(path: Path) -> bytes:
+        Raises
+        ------
+        SettingsError
+            If a part of it is missing, or the password's file cannot be read.
+        """
+        if not self.kafka_security.startswith("sasl"):
+            return None
+        if not self.kafka_user:
+            raise SettingsError("FRAUD_KAFKA_USER: must be set where FRAUD_KAFKA_SECURITY has a login (sasl)")
+        if self.kafka_password is not None:
+            return self.kafka_user, self.kafka_password.get_secret_value()
+        if self.kafka_password_file is None:
+            raise SettingsError("FRAUD_KAFKA_PASSWORD_FILE or FRAUD_KAFKA_PASSWORD must be set for FRAUD_KAFKA_USER")
+        return self.kafka_user, os.fsdecode(_read_secret("FRAUD_KAFKA_PASSWORD_FILE", self.kafka_password_file))
+
+
+def _read_secret(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes().strip()
     except OSError as error:
-        raise SettingsError(f"FRAUD_ID_KEY_FILE: cannot be read ({error.strerror})") from error
+        raise SettingsError(f"{name}: cannot be read ({error.strerror})") from error
 
 
 def load_settings(**given: Any) -> Settings:

@@ -26,21 +26,22 @@ async def read_body(request: Request, *, limit: int) -> bytes:
         raise RequestError(415, "Send the body as application/json.")
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     parts: list[bytes] = []
     size = 0
     try:
         async for part in request.stream():
             size += len(part)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             parts.append(part)
     except ClientDisconnect:
         raise RequestError(400, "The connection closed before the body was complete.") from None
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> RequestError:
+def too_large(limit: int) -> RequestError:
+    """Return the refusal of a body of more than that many bytes."""
     return RequestError(413, f"The body must not be larger than {limit} bytes.")
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -48,6 +49,15 @@ class DecisionLog:
         self._entries.append((self._clock(), answer, customer_key, terminal_key))
         return len(self._entries) == 1
 
+    def line(self, answer: Mapping[str, Any], *, customer_key: int, terminal_key: int) -> bytes:
+        """Return the line of an answer, for `write`."""
+        return _line((self._clock(), answer, customer_key, terminal_key))
+
+    def write(self, lines: bytes) -> None:
+        """Hand over lines to be written."""
+        if lines:
+            self._blocks.put(lines)
+
     def flush(self) -> None:
         """Hand over what was collected to be written."""
         entries, self._entries = self._entries, []
@@ -70,6 +80,15 @@ class DecisionLog:
                 lines = block.count(b"\n")
                 self.lost_lines += lines
                 log.error("%d lines of the decision log are lost: %s", lines, error.strerror)
+
+
+def open_decision_log(place: str) -> DecisionLog | None:
+    """Return the log that a setting names: `-` for standard output, a path to append to, nothing for none."""
+    if place == "":
+        return None
+    if place == "-":
+        return DecisionLog(sys.stdout.fileno())
+    return DecisionLog(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
 
 
 def _write_all(descriptor: int, block: bytes) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from service.decision_log import FLUSH_SECONDS, DecisionLog
 from service.problems import INVALID, RequestError, invalid_fields, mistakes_of, problem
 from service.schemas import MAX_BATCH, RULES, Envelope, Transaction
 from service.scorer import Loaded, Scorer
-from service.telemetry import Telemetry
+from service.telemetry import COUNTED, Telemetry
 
 NOT_LOADED = "No verified model and statistics are loaded."
 BATCH_TURN_SECONDS = 0.002  # of work on a batch, after which other requests get their turn
@@ -28,6 +28,26 @@ log = logging.getLogger("antifraud")
 
 Row = npt.NDArray[np.float64]
 Sample = Callable[[Row, dict[str, Any]], None]
+
+
+class Decision(NamedTuple):
+    """An answer that was not given yet, with all that is left to do when it is.
+
+    Attributes
+    ----------
+    body
+        The answer as JSON.
+    facts
+        Of the answer, what is counted.
+    line
+        Of the decision log; empty where none is kept.
+    """
+
+    body: bytes
+    transaction_id: int | str
+    model_version: str
+    facts: dict[str, Any]
+    line: bytes
 
 
 class Judge:
@@ -89,11 +109,28 @@ class Judge:
             If the body is not one valid transaction, or nothing is loaded.
         """
         scorer = self._ready()
-        try:
-            transaction = Transaction.model_validate(parse_json(body))
-        except ValidationError as error:
-            raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
-        return to_json(self._judge(scorer, transaction, full=full), inf_nan_mode="null")
+        return _as_json(self._judge(scorer, _validated(parse_json(body)), full=full))
+
+    def decide(self, found: object, *, full: bool = False) -> Decision:
+        """Return the answer to a parsed body, which the caller has to count and to log.
+
+        Raises
+        ------
+        RequestError
+            If it is not one valid transaction, or nothing is loaded.
+        """
+        scorer = self._ready()
+        answer, keys = scorer.answer(_validated(found), full=full)
+        for sample in self.samples:
+            sample(scorer.row, answer)
+        line = b"" if self._log is None else self._log.line(answer, customer_key=keys[0], terminal_key=keys[1])
+        facts = {name: answer[name] for name in COUNTED}
+        return Decision(_as_json(answer), answer["transaction_id"], answer["model_version"], facts, line)
+
+    def log(self, decisions: Iterable[Decision]) -> None:
+        """Write decisions to the decision log, soon."""
+        if self._log is not None:
+            self._log.write(b"".join([decision.line for decision in decisions]))
 
     async def predict_batch(self, body: bytes, *, full: bool = False) -> bytes:
         """Return the answers to the body of a batch, as JSON; errors as of `predict`.
@@ -112,7 +149,7 @@ class Judge:
         for transaction in transactions:
             answers.append(self._judge(scorer, transaction, full=full))
             await turn.over()
-        return to_json({"answers": answers}, inf_nan_mode="null")
+        return _as_json({"answers": answers})
 
     async def _validated(self, found: list[Any]) -> list[Transaction]:
         """Return the transactions of a batch; after too many mistakes the rest of it is not looked at."""
@@ -155,6 +192,17 @@ class Judge:
         # The trace names code, never the payment: pydantic and our own errors carry no values.
         log.error("unexpected %s while answering", type(error).__name__, exc_info=error)
         return problem(500, "The answer could not be computed. The log of the service says why.")
+
+
+def _validated(found: object) -> Transaction:
+    try:
+        return Transaction.model_validate(found)
+    except ValidationError as error:
+        raise invalid_fields(error.errors(include_url=False, include_input=False)) from None
+
+
+def _as_json(answer: dict[str, Any]) -> bytes:
+    return to_json(answer, inf_nan_mode="null")
 
 
 class _Turn:

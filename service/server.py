@@ -1,7 +1,6 @@
 """The process: one socket, one event loop, one thread of work."""
 
 import asyncio
-import errno
 import gc
 import logging
 import os
@@ -19,8 +18,9 @@ import uvicorn
 
 from model.settings import Settings
 from service.app import create_app
-from service.decision_log import DecisionLog
+from service.decision_log import open_decision_log
 from service.lane import SWEEP_SECONDS, Lane, LaneProtocol
+from service.listening import ListenError, listen_on
 from service.loading import wait_for_champion
 from service.scorer import Loaded
 from service.upkeep import Upkeep
@@ -30,26 +30,9 @@ SWITCH_SECONDS = 0.0005  # longest that answers wait for a thread that reloads o
 log = logging.getLogger("antifraud")
 
 
-class ListenError(OSError):
-    """The address cannot be listened on."""
-
-
 def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on the configured host and port.
-
-    Raises
-    ------
-    ListenError
-        If the port is taken or the host is not one of this machine's; the message says what to do.
-    """
-    address = f"{settings.host}:{settings.port}"
-    try:
-        return socket.create_server((settings.host, settings.port), backlog=2048, reuse_port=False)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ListenError(f"port {settings.port} is in use: stop what runs there, or set FRAUD_PORT") from error
-        reason = str(error.strerror).partition(" (while")[0]  # the rest names the address once more
-        raise ListenError(f"cannot listen on {address}: {reason}") from error
+    """Return a socket that listens on the configured host and port; raises `ListenError`."""
+    return listen_on(settings.host, settings.port, setting="FRAUD_PORT")
 
 
 def serve(settings: Settings) -> int:
@@ -137,7 +120,7 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
 def make_server(settings: Settings, loaded: Loaded) -> DrainingServer:
     """Return a server for a loaded pair, with the short way for payments."""
     upkeep = Upkeep(settings, busy=lambda: len(lane.queue) > 0)
-    app = create_app(settings, lambda _: loaded, _open_decision_log(settings), upkeep=upkeep)
+    app = create_app(settings, lambda _: loaded, open_decision_log(settings.decision_log), upkeep=upkeep)
     lane = Lane(app.state.judge, longest_wait=settings.longest_wait_ms / 1000)
     protocol = partial(
         LaneProtocol,
@@ -158,9 +141,4 @@ def make_server(settings: Settings, loaded: Loaded) -> DrainingServer:
     return DrainingServer(config, lane, drain_seconds=settings.drain_seconds)
 
 
-def _open_decision_log(settings: Settings) -> DecisionLog | None:
-    if settings.decision_log == "":
-        return None
-    if settings.decision_log == "-":
-        return DecisionLog(sys.stdout.fileno())
-    return DecisionLog(os.open(settings.decision_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
+__all__ = ["DrainingServer", "ListenError", "listen", "make_server", "run", "serve"]

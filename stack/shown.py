@@ -57,11 +57,12 @@ def _by_stream(platform: Platform, payment: dict[str, Any]) -> bytes:
             "group.id": "stack-look",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
+            "log_level": 3,
         }
     )
     try:
         _seek_to_end(consumer)
-        producer = Producer({"bootstrap.servers": platform.kafka.bootstrap, "linger.ms": 0})
+        producer = Producer({"bootstrap.servers": platform.kafka.bootstrap, "linger.ms": 0, "log_level": 3})
         producer.produce("payments", json.dumps(payment).encode(), key=str(payment["customer_id"]))
         producer.flush(10)
         deadline = time.monotonic() + STREAM_SECONDS

@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,7 +103,10 @@ def open_history(address: Location, *, days: Days | None = None, skipped: list[s
         If there is no such file, no CSV or Parquet file in the folder, or a file lacks a column or holds another type
         than expected; it names the file, the column and what was expected. Of the rows, only a sample is read.
     """
-    return check_files(find_files(address, days=days), skipped=skipped)
+    files = check_files(find_files(address, days=days), skipped=skipped)
+    if not files:
+        raise HistoryError(f"history {address}: none of its files can be read")
+    return files
 
 
 def check_files(
@@ -131,7 +134,7 @@ def check_files(
             misfits += odd
         else:
             unreadable.append(file)
-    if unreadable and (skipped is None or not files):
+    if unreadable and skipped is None:
         raise unreadable[0]
     if misfits:
         raise HistoryError(told(misfits, files, expected=EXPECTED))
@@ -227,7 +230,10 @@ def _open(path: FileAt) -> Iterator[Any]:
 
 
 def _parquet_columns(path: FileAt) -> list[tuple[str, pa.DataType]]:
-    with _open(path) as source, pyarrow.parquet.ParquetFile(source) as file:
+    with ExitStack() as stack:
+        # A path is opened by Arrow itself, which is faster than by way of Python.
+        source = path if isinstance(path, Path) else stack.enter_context(path.open())
+        file = stack.enter_context(pyarrow.parquet.ParquetFile(source))
         stored = {
             column.name: column.physical_type for column in (file.schema.column(i) for i in range(len(file.schema)))
         }

@@ -113,7 +113,7 @@ def test_a_bad_value_is_refused_by_name_and_rule(
 def test_no_message_repeats_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {name.upper(): KEY for name in Settings.model_fields if name not in {"host", "work_folder", "reports"}}
     found = mistakes(monkeypatch, **numbers, **{KEY[:3] + "X": KEY})
-    assert len(found) >= len(numbers) - 4
+    assert len(found) >= 40  # the others take any text
     assert KEY not in "\n".join(found)
 
 

@@ -1,5 +1,6 @@
 """Each server of the stack starts, survives a power cut with its content, and leaves nothing behind."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_postgres_keeps_its_rows_over_a_power_cut(tmp_path: Path) -> None:
             psycopg2.connect(wrong)
     assert not listens(postgres.port)
     assert postgres.home == postgres.folder or not postgres.home.exists()
+
+
+@pytest.mark.integration
+def test_a_later_command_finds_every_server_wherever_it_works(tmp_path: Path) -> None:
+    with started(Postgres(tmp_path / "postgres")), started(S3(tmp_path / "s3")):
+        assert Postgres(tmp_path / "postgres").runs()
+        S3(tmp_path / "s3").start()  # does nothing
+
+
+def test_a_port_that_another_process_took_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = Sleeper(tmp_path, taken.getsockname()[1])
+        with pytest.raises(ServerError, match=f"port {server.port} of .* is used by another process"):
+            server.start()
+    assert not server.any_runs()
 
 
 @pytest.mark.integration

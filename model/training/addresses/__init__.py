@@ -4,6 +4,7 @@
 """
 
 from model.address import AddressError, Location, is_remote, location, parse_address
+from model.training.addresses.copies import fetched, worked_on_here
 from model.training.addresses.days import Days
 from model.training.addresses.duckdb_window import raise_failed_read, readable
 from model.training.addresses.manifest import MANIFEST_NAME
@@ -19,6 +20,7 @@ __all__ = [
     "Location",
     "Place",
     "PlacedFile",
+    "fetched",
     "is_remote",
     "location",
     "open_address",
@@ -27,4 +29,5 @@ __all__ = [
     "readable",
     "snapshot",
     "with_tags",
+    "worked_on_here",
 ]

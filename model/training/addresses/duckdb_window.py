@@ -1,5 +1,7 @@
 """How DuckDB reads files in a store: by the same `read_parquet` and `read_csv`, through a file system of fsspec."""
 
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,18 +74,45 @@ class Window(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
 
 
 class _WatchedFile(SteadyFile):
-    """Tells its window why a read failed."""
+    """Tells its window why a read failed, and keeps apart the threads that share it.
+
+    DuckDB reads a part of a file by a `seek` and a `read`, in several threads at a time: a seek is for the next read
+    of its own thread. A read without one goes on where the last ended, whoever made it.
+    """
 
     def __init__(self, window: Window, file: PlacedFile) -> None:
         super().__init__(file.place, file.size)
         self._window = window
+        self._sought = threading.local()
+        self._following = threading.Lock()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with self._following:
+            at = super().seek(offset, whence)
+        self._sought.at = at
+        return at
+
+    def tell(self) -> int:
+        return self._at if (sought := self._take()) is None else self.seek(sought)
 
     def read(self, size: int | None = -1) -> bytes:
         try:
-            return super().read(size)
+            sought = self._take()
+            if sought is not None:
+                content = self.read_at(sought, size)
+                with self._following:
+                    self._at = sought + len(content)
+                return content
+            with self._following:
+                return super().read(size)
         except AddressError as error:
             self._window.failure = error
             raise
+
+    def _take(self) -> int | None:
+        sought: int | None = getattr(self._sought, "at", None)
+        self._sought.at = None
+        return sought
 
 
 @contextmanager

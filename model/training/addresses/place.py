@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -75,7 +75,7 @@ class Place:
     """
 
     address: str
-    filesystem: pafs.FileSystem
+    filesystem: pafs.FileSystem = field(compare=False)
     path: str
     patience: float
 
@@ -130,8 +130,8 @@ class Place:
         top = self.info()
         if top.type == pafs.FileType.File:
             return [PlacedFile(self, self.path.rpartition("/")[2], top.size, _modified(top))]
+        manifest = self.manifest()  # first: what a manifest names is there, and stays until the snapshot after the next
         found = self._below()
-        manifest = self.manifest()
         if manifest is not None:
             listed = self._of_snapshot(manifest, found)
         else:
@@ -308,11 +308,15 @@ class SteadyFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Return the next bytes: as many as asked for, fewer only at the end."""
-        left = max(0, self.size - self._at)
-        wanted = left if size is None or size < 0 else min(size, left)
-        content = self._place.ask(lambda: self._read(wanted)) if wanted else b""
+        content = self.read_at(self._at, size)
         self._at += len(content)
         return content
+
+    def read_at(self, offset: int, size: int | None = -1) -> bytes:
+        """Return the bytes from an offset on; several threads may do so at once."""
+        left = max(0, self.size - offset)
+        wanted = left if size is None or size < 0 else min(size, left)
+        return self._place.ask(lambda: self._read(offset, wanted)) if wanted else b""
 
     def readall(self) -> bytes:
         """Return all that is left."""
@@ -338,13 +342,14 @@ class SteadyFile(io.RawIOBase):
         return {_text(key): _text(value) for key, value in noted.items()}
 
     def _opened(self) -> pa.NativeFile:
-        if self._source is None:
-            self._source = self._place.filesystem.open_input_file(self._place.path)
-        return self._source
+        source = self._source
+        if source is None:
+            self._source = source = self._place.filesystem.open_input_file(self._place.path)
+        return source
 
-    def _read(self, wanted: int) -> bytes:
+    def _read(self, offset: int, wanted: int) -> bytes:
         try:
-            content = self._opened().read_at(wanted, self._at)
+            content = self._opened().read_at(wanted, offset)
             if len(content) != wanted:
                 raise TransientError("short read")
         except OSError:
@@ -372,7 +377,7 @@ def _put(filesystem: pafs.FileSystem, path: str, source: Path) -> None:
     A stream that is dropped half-way would be closed, and to close it is to publish it.
     """
     content = pa.memory_map(str(source)).read_buffer() if source.stat().st_size else pa.py_buffer(b"")
-    stream = filesystem.open_output_stream(path, compression=None)  # else what is named .gz is packed once more
+    stream = filesystem.open_output_stream(path, compression=None)  # by itself it compresses names in .gz
     stream.write(content)
     stream.close()
 

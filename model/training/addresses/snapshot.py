@@ -51,7 +51,7 @@ class Draft:
 
     def entries(self) -> list[Entry]:
         """Return the files that are there, with their sizes and digests; what was not written here is read for it."""
-        found = self.place.below()
+        found = self.place.below() if self.place.exists() else {}
         lost = sorted(set(self._digests) - set(found))
         if lost:
             raise AddressError(

@@ -199,8 +199,9 @@ def _checked(
             places = [(place.path, place.format) for place in chosen.values()]
             names: list[str] | None = None if skipped is None else []
             files = check_files(places, required=required, among_others=among_others, skipped=names)
-            by_path = {file.path: file for file in files}
-            checked += [(source, by_path[place.path]) for source, place in chosen.items() if place.path in by_path]
+            # By their text: a place in a store has a client of its own, which cannot be hashed.
+            known = {str(file.path): file for file in files}
+            checked += [(source, known[str(at.path)]) for source, at in chosen.items() if str(at.path) in known]
             if skipped is not None:
-                skipped |= {source: str(at.path) for source, at in chosen.items() if at.path not in by_path}
+                skipped |= {source: str(at.path) for source, at in chosen.items() if str(at.path) not in known}
     return checked
