@@ -63,6 +63,8 @@ class Run:
         Most that its processes held at one time, shared pages counted once.
     scratch_mb
         Most that lay in its scratch folder at one time: what did not fit into memory, and what lies there anyway.
+    load_average
+        Of the machine over the last minute; far above the number of cores, others were at work as well.
     """
 
     engine: str
@@ -70,6 +72,7 @@ class Run:
     seconds: float | None
     memory_mb: int
     scratch_mb: int
+    load_average: float
     cleaning: dict[str, Any] | None
 
     @property
@@ -176,7 +179,7 @@ def run_engine(engine: str, rows: int, history: Path, work: Path, *, limit: floa
     cleaning = _cleaning(out) if seconds else None
     for folder in (out, scratch):
         shutil.rmtree(folder, ignore_errors=True)
-    return Run(engine, rows, seconds, memory, disk, cleaning)
+    return Run(engine, rows, seconds, memory, disk, round(os.getloadavg()[0], 1), cleaning)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -263,10 +266,11 @@ def as_page(document: dict[str, Any]) -> str:
             f"{run['rows_a_second']:,}" if run["rows_a_second"] else "-",
             f"{run['memory_mb'] / 1024:.1f}",
             f"{run['scratch_mb'] / 1024:.1f}",
+            f"{run['load_average']:.0f}",
         ]
         for run in document["runs"]
     ]
-    head = ["rows", "engine", "seconds", "rows a second", "memory, GB", "scratch on disk, GB"]
+    head = ["rows", "engine", "seconds", "rows a second", "memory, GB", "scratch on disk, GB", "load average"]
     about = f"{document['machine']['processor']}, {document['cores']} cores, limit of memory {document['memory']}."
     return f"{about}\n\n{table(head, rows)}"
 

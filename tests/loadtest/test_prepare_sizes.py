@@ -39,4 +39,4 @@ def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
 
 
 def test_rows_a_second_count_from_the_start_of_the_command() -> None:
-    assert Run("duckdb", 100, 4.0, 1, 1, None).rate == 25
+    assert Run("duckdb", 100, 4.0, 1, 1, 0.5, None).rate == 25
