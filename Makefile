@@ -24,7 +24,8 @@ AIRFLOW_INSTALLED := .venv-airflow/installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
 .PHONY: help run test test-integration check format lint docs airflow lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart \
-	tools schemas images image-sizes test-images test-cluster stack-tools stack stack-down
+	tools schemas images image-sizes test-images test-cluster stack-tools stack stack-down prepare-sizes \
+	spark-jars
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +78,14 @@ kernel: $(INSTALLED)  ## Measure the explainer beside pred_contrib, shapiq and X
 
 sizes: $(INSTALLED)  ## Measure start, memory and time for 10 thousand, 1 and 5 million customers, and for three models (INSTALL=1)
 	@$(BIN)/python -m loadtest.sizes $(if $(INSTALL),--install) $(ARGS)
+
+prepare-sizes: $(SPARK_INSTALLED)  ## Measure from which size on Spark is worth it: DuckDB and Spark on two cores (ARGS=...)
+	@$(BIN)/python -m loadtest.prepare_sizes $(ARGS)
+
+spark-jars:  ## Fetch what Spark needs for s3:// addresses into .tools/spark-jars, 660 MB, once (Maven)
+	@[ -d .tools/spark-jars ] || { rm -rf .tools/spark-jars.part && mvn -q -B -f stack/spark/pom.xml \
+		dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$(CURDIR)/.tools/spark-jars.part" && \
+		mv .tools/spark-jars.part .tools/spark-jars; }
 
 load: $(LOAD_INSTALLED)  ## Load it: PROFILE=normal|peak|step|spike|soak (HOST=http://..., ARGS=...)
 	@$(BIN)/python -m loadtest.run $(or $(PROFILE),normal) $(if $(HOST),--host "$(HOST)") $(ARGS)

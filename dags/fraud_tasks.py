@@ -6,7 +6,7 @@ the product is imported here: a task is a verb of its command line, and what the
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,8 @@ class Place:
     """Secret with `AWS_...` of an object store, for what reads the history."""
     pull_secret: str = ""
     kubernetes_connection: str = "kubernetes_default"
+    resources: dict[str, dict[str, str]] = field(default_factory=dict)
+    """For `refresh`, `train` or `registry`: `cpu`, `memory`, `scratch` that differ from the chart's defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Job:
 
     Attributes
     ----------
+    name
+        Its key in `resources`.
     component
         Label by which the chart's NetworkPolicies know the pod.
     reads_history
@@ -72,6 +76,7 @@ class Job:
         Whether its work folder lasts from run to run.
     """
 
+    name: str
     component: str
     cpu: str
     memory: str
@@ -81,9 +86,9 @@ class Job:
     keeps_state: bool = False
 
 
-REFRESH = Job("refresh", "1", "6Gi", "20Gi", timedelta(minutes=30), keeps_state=True)
-TRAIN = Job("retrain", "2", "12Gi", "40Gi", timedelta(hours=4))
-REGISTRY = Job("retrain", "250m", "1Gi", "1Gi", timedelta(minutes=15), reads_history=False)
+REFRESH = Job("refresh", "refresh", "1", "6Gi", "20Gi", timedelta(minutes=30), keeps_state=True)
+TRAIN = Job("train", "retrain", "2", "12Gi", "40Gi", timedelta(hours=4))
+REGISTRY = Job("registry", "retrain", "250m", "1Gi", "1Gi", timedelta(minutes=15), reads_history=False)
 
 
 def read_place() -> Place:
@@ -97,7 +102,7 @@ def read_place() -> Place:
     given = Variable.get(VARIABLE, default={}, deserialize_json=True)
     if not isinstance(given, Mapping):
         raise ValueError(f"the Variable {VARIABLE} must be a JSON object, such as {{'runner': 'local'}}")
-    kinds = {field.name: type(field.default) for field in fields(Place)}
+    kinds = {one.name: dict if one.default is MISSING else type(one.default) for one in fields(Place)}
     unknown = sorted(given.keys() - kinds.keys())
     if unknown:
         raise ValueError(f"the Variable {VARIABLE}: there is no key {', '.join(unknown)}; known: {', '.join(kinds)}")
@@ -107,7 +112,19 @@ def read_place() -> Place:
     place = Place(**given)
     if place.runner not in (KUBERNETES, LOCAL):
         raise ValueError(f"the Variable {VARIABLE}: runner must be {KUBERNETES} or {LOCAL}")
+    _check_resources(place.resources)
     return place
+
+
+def _check_resources(resources: Mapping[str, Any]) -> None:
+    jobs, amounts = {job.name for job in (REFRESH, TRAIN, REGISTRY)}, {"cpu", "memory", "scratch"}
+    for name, given in resources.items():
+        fits = name in jobs and isinstance(given, Mapping) and given.keys() <= amounts
+        if not fits or not all(isinstance(amount, str) for amount in given.values()):
+            raise ValueError(
+                f"the Variable {VARIABLE}: resources must give {', '.join(sorted(jobs))} an object of texts for"
+                f" {', '.join(sorted(amounts))}, such as {{'train': {{'memory': '24Gi'}}}}"
+            )
 
 
 def verb(
@@ -144,7 +161,8 @@ def verb(
     }
     if place.runner == LOCAL:
         return _command(place, arguments, common)
-    return _pod(place, arguments, job, {"image": image or place.image} | common)
+    sized = replace(job, **place.resources.get(job.name, {}))
+    return _pod(place, arguments, sized, {"image": image or place.image} | common)
 
 
 def _command(place: Place, arguments: Sequence[str], common: Mapping[str, Any]) -> "BaseOperator":

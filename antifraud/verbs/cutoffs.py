@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     with tempfile.TemporaryDirectory() as copy:
         given = settings.work_folder / "report" if options.report is None else options.report
-        budgets = read_budgets(fetched(given, Path(copy)))
+        budgets = read_budgets(fetched(given, Path(copy)), called=given)
     asked = {
         kind: getattr(options, name)
         for kind, name in (("review", "flagged_budget"), ("decline", "declined_budget"))

@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,16 @@ import pyarrow.types as pat
 from model.address import Location, is_remote
 from model.training.addresses import MANIFEST_NAME, Days, PlacedFile, open_address, raise_failed_read, readable
 from model.training.changed_schema import Misfit, told
-from model.training.reading import OPTIONAL, REQUIRED, HistoryFile, history_sql, is_text, quoted, sample_sql
+from model.training.reading import (
+    OPTIONAL,
+    REQUIRED,
+    UNREADABLE_LINES,
+    HistoryFile,
+    history_sql,
+    is_text,
+    quoted,
+    sample_sql,
+)
 from model.transaction import REPORT_COLUMN
 
 __all__ = [
@@ -94,7 +103,10 @@ def open_history(address: Location, *, days: Days | None = None, skipped: list[s
         If there is no such file, no CSV or Parquet file in the folder, or a file lacks a column or holds another type
         than expected; it names the file, the column and what was expected. Of the rows, only a sample is read.
     """
-    return check_files(find_files(address, days=days), skipped=skipped)
+    files = check_files(find_files(address, days=days), skipped=skipped)
+    if not files:
+        raise HistoryError(f"history {address}: none of its files can be read")
+    return files
 
 
 def check_files(
@@ -122,7 +134,7 @@ def check_files(
             misfits += odd
         else:
             unreadable.append(file)
-    if unreadable and (skipped is None or not files):
+    if unreadable and skipped is None:
         raise unreadable[0]
     if misfits:
         raise HistoryError(told(misfits, files, expected=EXPECTED))
@@ -218,7 +230,10 @@ def _open(path: FileAt) -> Iterator[Any]:
 
 
 def _parquet_columns(path: FileAt) -> list[tuple[str, pa.DataType]]:
-    with _open(path) as source, pyarrow.parquet.ParquetFile(source) as file:
+    with ExitStack() as stack:
+        # A path is opened by Arrow itself, which is faster than by way of Python.
+        source = path if isinstance(path, Path) else stack.enter_context(path.open())
+        file = stack.enter_context(pyarrow.parquet.ParquetFile(source))
         stored = {
             column.name: column.physical_type for column in (file.schema.column(i) for i in range(len(file.schema)))
         }
@@ -315,6 +330,15 @@ def unreadable_files(
                 _guarded(file, connection, query).fetchone()
             except UnreadableFileError as error:
                 yield error
+
+
+def unreadable_lines(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many lines of CSV were not even text; without CSV there is no table of them."""
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if UNREADABLE_LINES not in tables:
+        return 0
+    query = f"SELECT COUNT(*) FROM (SELECT DISTINCT file_id, line FROM {UNREADABLE_LINES}) AS lines"
+    return int(connection.execute(query).fetchall()[0][0])
 
 
 def connect(folder: Path, *, memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:

@@ -13,7 +13,13 @@ import pyarrow as pa
 from model import statistics
 from model.address import Location
 from model.training.addresses import Days, readable
-from model.training.history import UnreadableFileError, find_unreadable, open_history, unreadable_files
+from model.training.history import (
+    UnreadableFileError,
+    find_unreadable,
+    open_history,
+    unreadable_files,
+    unreadable_lines,
+)
 from model.training.reading import UNREADABLE_LINES, HistoryFile, history_sql
 from model.training.reports import TABLES as REPORT_TABLES
 from model.training.reports import judged_sql, open_reports, read_verdicts
@@ -265,7 +271,7 @@ def _report(connection: duckdb.DuckDBPyConnection, *, lines: tuple[int, int]) ->
         " COUNT(*) FILTER ((tx_fraud = 1) <> (tx_fraud_scenario > 0)) FROM transactions",
     )
     dropped = {cause: counts.get(cause, 0) for cause in CAUSES} | {"repeated_transaction_id": usable - kept}
-    dropped["unreadable_row"] += _unreadable_lines(connection)
+    dropped["unreadable_row"] += unreadable_lines(connection)
     return CleaningReport(
         rows_read=kept + sum(dropped.values()),
         rows_kept=kept,
@@ -275,14 +281,6 @@ def _report(connection: duckdb.DuckDBPyConnection, *, lines: tuple[int, int]) ->
         report_lines=lines[0],
         report_lines_unusable=lines[1],
     )
-
-
-def _unreadable_lines(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return how many lines of CSV were not even text; without CSV there is no table of them."""
-    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if UNREADABLE_LINES not in tables:
-        return 0
-    return _one(connection, f"SELECT COUNT(*) FROM (SELECT DISTINCT file_id, line FROM {UNREADABLE_LINES}) AS lines")[0]
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:

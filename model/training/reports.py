@@ -11,11 +11,12 @@ import duckdb
 from model import statistics
 from model.address import Location, is_remote
 from model.training.addresses import open_address
-from model.training.history import FileAt, HistoryError, check_files, find_files, history_sql
+from model.training.history import FileAt, HistoryError, check_files, find_files, history_sql, unreadable_lines
 from model.training.reading import HistoryFile
 from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, epoch_seconds
 
 REQUIRED_OF_REPORTS = ("transaction_id", REPORT_COLUMN)
+USABLE_LINES = "(SELECT * FROM report_lines WHERE usable) AS usable"
 TABLES = ("report_lines", "verdicts")
 _SQL = Path(statistics.__file__).parent / "sql"
 
@@ -51,6 +52,15 @@ def usable_line_sql() -> str:
     )
 
 
+def report_lines_sql(*, lines: str) -> str:
+    """Return the query for the table `report_lines`: what each line says, and whether it can be used."""
+    return (
+        # Who reports a transaction and says no more means a fraud.
+        "SELECT transaction_id, COALESCE(tx_fraud, 1) AS tx_fraud, report_seconds,"
+        f" COALESCE({usable_line_sql()}, FALSE) AS usable FROM {lines} AS lines"
+    )
+
+
 def verdicts_sql(*, reports: str) -> str:
     """Return the query for what a table of reports says of each transaction."""
     return Template((_SQL / "verdicts.sql").read_text(encoding="utf-8")).substitute(reports=reports)
@@ -63,13 +73,8 @@ def judged_sql() -> str:
 
 def read_verdicts(connection: duckdb.DuckDBPyConnection, files: list[HistoryFile]) -> tuple[int, int]:
     """Make the table `verdicts` of some files; return how many lines there were, and how many could not be used."""
-    connection.execute(
-        "CREATE OR REPLACE TABLE report_lines AS"
-        # Who reports a transaction and says no more means a fraud.
-        " SELECT transaction_id, COALESCE(tx_fraud, 1) AS tx_fraud, report_seconds,"
-        f" COALESCE({usable_line_sql()}, FALSE) AS usable FROM ({history_sql(files)}) AS lines"
-    )
-    verdicts = verdicts_sql(reports="(SELECT * FROM report_lines WHERE usable) AS usable")
-    connection.execute(f"CREATE OR REPLACE TABLE verdicts AS {verdicts}")
+    connection.execute(f"CREATE OR REPLACE TABLE report_lines AS {report_lines_sql(lines=f'({history_sql(files)})')}")
+    connection.execute(f"CREATE OR REPLACE TABLE verdicts AS {verdicts_sql(reports=USABLE_LINES)}")
     counted = connection.execute("SELECT COUNT(*), COUNT(*) FILTER (NOT usable) FROM report_lines").fetchall()
-    return int(counted[0][0]), int(counted[0][1])
+    lost = unreadable_lines(connection)
+    return int(counted[0][0]) + lost, int(counted[0][1]) + lost

@@ -363,14 +363,29 @@ def test_one_broken_file_is_named_or_skipped_if_asked(place: Place, tmp_path: Pa
     assert fresh(task(place.address, tmp_path / "c", skip_unreadable=True)).cleaning.files_skipped == ()
 
 
+def break_off(folder: Path) -> None:
+    (folder / "three").write_text("three")
+    raise KeyError
+
+
 def test_a_report_folder_is_fetched_worked_on_and_published(place: Place, tmp_path: Path) -> None:
     for step in ("one", "two"):
         with worked_on_here(place.address, tmp_path / "work") as folder:
             assert (folder / "cells/one").exists() == (step == "two")
             (folder / "cells").mkdir(exist_ok=True)
             (folder / "cells" / step).write_text(step)
+    with pytest.raises(KeyError), worked_on_here(place.address, tmp_path / "work") as folder:
+        break_off(folder)
     copy = fetched(place.address, tmp_path / "copy")
     assert sorted(path.name for path in copy.rglob("*") if path.is_file()) == ["one", "two"]
+
+
+def test_cut_offs_are_read_from_a_report_in_a_store(place: Place, tmp_path: Path, capsys: Any) -> None:
+    rows = [{"budget": budget, "kind": "review", "test": {}} for budget in (0.01, 0.05)]
+    with worked_on_here(place.address, tmp_path / "work") as folder:
+        (folder / "evaluation.json").write_text(json.dumps({"rows": rows}))
+    assert main(["cutoffs", "--report", place.address]) == 1
+    assert capsys.readouterr().err.startswith(f"antifraud: {place}: no table of budgets there")
 
 
 # Faults on the way.

@@ -143,6 +143,7 @@ def test_both_dags_are_read_without_an_error(airflow: Airflow, runner: str) -> N
         ({"runner": "docker"}, "runner must be kubernetes or local"),
         ({"retries": "2"}, "retries must be of type int"),
         ([1], "must be a JSON object"),
+        ({"resources": {"train": {"memory": 24}}}, "resources must give refresh, registry, train an object of texts"),
     ],
 )
 def test_a_mistake_in_the_variable_is_an_import_error_that_names_it(airflow: Airflow, place: Any, said: str) -> None:
@@ -210,6 +211,7 @@ def test_a_preparation_comes_first_where_it_is_asked_for(airflow: Airflow) -> No
         "prepare_out": "s3://bank/prepared",
         "prepare_engine": "spark",
         "prepare_image": "registry.bank.example/spark:1",
+        "resources": {"train": {"memory": "24Gi"}},
     }
     tasks = airflow.parsed(place)["dags"]["fraud_retrain"]["tasks"]
     assert (tasks["prepare"]["after"], tasks["train"]["after"]) == ([], ["prepare"])
@@ -222,6 +224,7 @@ def test_a_preparation_comes_first_where_it_is_asked_for(airflow: Airflow) -> No
         "--out=s3://bank/prepared",
         "--engine=spark",
     ]
+    assert container["resources"]["limits"] == {"memory": "24Gi", "ephemeral-storage": "40Gi"}
     assert {"secretRef": {"name": "bank-store"}} in container["envFrom"]
     assert {volume["name"] for volume in spec["volumes"]} == {"work", "tmp", "id-key"}
     assert tasks["train"]["pod"]["spec"]["containers"][0]["image"] == "localhost/antifraud-retrain:0.1.0"

@@ -51,14 +51,9 @@ def open_address(address: Location | RemoteAddress) -> Place:
         path = f"{parsed.host}/{parsed.path}".rstrip("/")
     else:
         user = os.environ.get("HADOOP_USER_NAME", "")
-        filesystem = _hdfs(settings.webhdfs or _default_webhdfs(parsed.host), user, settings.store_patience_seconds)
+        filesystem = _hdfs(settings.webhdfs or _default_webhdfs(parsed.host), user)
         path = f"/{parsed.path}"
     return Place(str(parsed), filesystem, path, settings.store_patience_seconds)
-
-
-def s3_endpoint() -> str:
-    """Return the address of the S3 store where it is not Amazon's own: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 @lru_cache(maxsize=4)
@@ -90,7 +85,7 @@ def _default_webhdfs(host: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _hdfs(webhdfs: str, user: str, patience: float) -> pafs.FileSystem:
+def _hdfs(webhdfs: str, user: str) -> pafs.FileSystem:
     from model.training.addresses.webhdfs import SteadyWebHDFS
 
     parts = urlsplit(webhdfs)

@@ -130,8 +130,8 @@ class Place:
         top = self.info()
         if top.type == pafs.FileType.File:
             return [PlacedFile(self, self.path.rpartition("/")[2], top.size, _modified(top))]
+        manifest = self.manifest()  # first: what a manifest names is there, and stays until the snapshot after the next
         found = self._below()
-        manifest = self.manifest()
         if manifest is not None:
             listed = self._of_snapshot(manifest, found)
         else:

@@ -45,6 +45,10 @@ class Draft:
         self.place.join(name).upload(source)
         self._digests[name] = _digest_of_file(source)
 
+    def note_digest(self, name: str, sha256: str) -> None:
+        """Take what an engine says is the SHA-256 of a file that it wrote, so that nobody reads it again for it."""
+        self._digests[name] = sha256
+
     def entries(self) -> list[Entry]:
         """Return the files that are there, with their sizes and digests; what was not written here is read for it."""
         found = self.place.below() if self.place.exists() else {}
