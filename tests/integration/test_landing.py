@@ -204,6 +204,14 @@ def test_records_that_were_deleted_before_they_landed_are_an_error_that_says_wha
         run_once(kafka, topic, tmp_path)
 
 
+def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
+    settings = load_settings(
+        kafka_bootstrap="127.0.0.1:1", kafka_security="ssl", kafka_ca_file=tmp_path / "no.crt", landing_port=0
+    )
+    with pytest.raises(LandingError, match=r"ssl\.ca\.location.*; see FRAUD_KAFKA_"):
+        land("decisions", str(tmp_path), settings=settings, once=True, stop=threading.Event(), say=print)
+
+
 def test_brokers_that_stay_away_end_it_after_its_patience(tmp_path: Path) -> None:
     said: list[str] = []
     settings = load_settings(kafka_bootstrap=f"127.0.0.1:{unused_port()}", landing_port=0, landing_patience="1s")
