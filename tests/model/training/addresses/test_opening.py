@@ -11,7 +11,6 @@ def test_a_path_is_a_place_on_this_machine(tmp_path: Path) -> None:
     assert place.is_local
     assert place.renames
     assert open_address(str(tmp_path)) == place
-    assert place.join("a/b").parent() == place.join("a")
 
 
 def test_opening_asks_nothing_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
