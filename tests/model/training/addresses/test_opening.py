@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from model.settings import SettingsError, load_settings
 from model.training.addresses import AddressError, open_address
 
 
@@ -41,14 +40,3 @@ def test_an_endpoint_that_is_none_is_refused_without_repeating_it(
     with pytest.raises(AddressError, match="AWS_ENDPOINT_URL must be http") as caught:
         open_address("s3://bank/history")
     assert endpoint not in str(caught.value)
-
-
-def test_the_setting_of_reports_takes_an_address_and_refuses_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FRAUD_REPORTS", "s3a://bank/reports/")
-    assert load_settings().reports == "s3://bank/reports"
-    monkeypatch.setenv("FRAUD_REPORTS", "var/reports")
-    assert load_settings().reports == Path("var/reports")
-    monkeypatch.setenv("FRAUD_REPORTS", "s3://key:secret@bank/reports")
-    with pytest.raises(SettingsError, match="FRAUD_REPORTS: an address with s3:// must hold no user") as caught:
-        load_settings()
-    assert "secret" not in str(caught.value)
