@@ -327,7 +327,7 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
             "success",
             dict.fromkeys(("prepare", "train", "gate", "promote"), ("success", 1)),
         )
-        assert (tmp_path / "prepared" / "manifest.json").is_file()
+        assert (tmp_path / "prepared" / "_manifest.json").is_file()
         assert aliases() == ("1", "1", "1")
         before = publisher.find_alias(STATISTICS_NAME, CURRENT)
 
