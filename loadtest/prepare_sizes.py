@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +63,8 @@ class Run:
         Most that its processes held at one time, shared pages counted once.
     scratch_mb
         Most that lay in its scratch folder at one time: what did not fit into memory, and what lies there anyway.
+    load_average
+        Of the machine over the last minute; far above the number of cores, others were at work as well.
     """
 
     engine: str
@@ -69,6 +72,7 @@ class Run:
     seconds: float | None
     memory_mb: int
     scratch_mb: int
+    load_average: float
     cleaning: dict[str, Any] | None
 
     @property
@@ -85,14 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write the documents; return 0 if the engines agree, 2 if they do not or one failed."""
     options = _parser().parse_args(arguments)
     try:
-        runs = [run for rows in sorted(options.rows) for run in measure(rows, options)]
+        for rows in sorted(options.rows):
+            measure(rows, options)
     except (MeasureError, OSError) as error:
         print(f"prepare-sizes: {error}", file=sys.stderr)
         return 2
-    document = _with_earlier(options.figures, runs)
-    write_json(options.figures, document)
-    write_section(options.page, "sizes", as_page(document), command=COMMAND)
-    print(as_page(document))
+    print(as_page(json.loads(options.figures.read_text(encoding="utf-8"))))
     return 0
 
 
@@ -109,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure(rows: int, options: argparse.Namespace) -> list[Run]:
-    """Return a run of each engine over a history of so many rows; whether they agree is checked."""
+def measure(rows: int, options: argparse.Namespace) -> None:
+    """Run each engine over a history of so many rows, and write each figure at once; whether they agree is checked."""
     history = make_history(options.work / f"{rows}", rows)
     (options.work / "id.key").write_text(_KEY, encoding="utf-8")
     runs = []
@@ -118,10 +120,12 @@ def measure(rows: int, options: argparse.Namespace) -> list[Run]:
         _say(f"{rows:,} rows in {engine} ...")
         runs.append(run_engine(engine, rows, history, options.work, limit=options.limit))
         _say(f"  {runs[-1].seconds or 'not finished'} s, {runs[-1].memory_mb:,} MB")
+        document = _with_earlier(options.figures, runs, limit=options.limit)
+        write_json(options.figures, document)
+        write_section(options.page, "sizes", as_page(document), command=COMMAND)
     answers = [run.cleaning for run in runs if run.cleaning is not None]
     if any(answer != answers[0] for answer in answers):
         raise MeasureError(f"the engines clean {rows:,} rows in different ways: {answers}")
-    return runs
 
 
 def make_history(folder: Path, rows: int) -> Path:
@@ -165,18 +169,24 @@ def run_engine(engine: str, rows: int, history: Path, work: Path, *, limit: floa
     began = time.monotonic()
     with log.open("w") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, cwd=work)
-        memory, disk = _watch(process, scratch, until=began + limit)
-    seconds: float | None = round(time.monotonic() - began, 1)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        seconds = None
-    elif process.returncode:
+        try:
+            memory, disk = _watch(process, scratch, until=began + limit)
+            seconds = None if process.poll() is None else round(time.monotonic() - began, 1)
+        finally:
+            _end(process)  # also when this is interrupted: a Spark that goes on would spoil the next figure
+    if seconds and process.returncode:
         raise MeasureError(f"{engine} failed on {rows:,} rows; see {log}")
     cleaning = _cleaning(out) if seconds else None
     for folder in (out, scratch):
         shutil.rmtree(folder, ignore_errors=True)
-    return Run(engine, rows, seconds, memory, disk, cleaning)
+    return Run(engine, rows, seconds, memory, disk, round(os.getloadavg()[0], 1), cleaning)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End what is left of the command and of all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _cleaning(out: Path) -> dict[str, Any]:
@@ -227,13 +237,16 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _with_earlier(path: Path, runs: list[Run]) -> dict[str, Any]:
+def _with_earlier(path: Path, runs: list[Run], *, limit: float) -> dict[str, Any]:
     """Return what was measured now, and of other sizes and engines what was measured before."""
     earlier = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
     now = {(run.rows, run.engine) for run in runs}
     kept = [run for run in earlier if (run["rows"], run["engine"]) not in now]
     date = datetime.now(UTC).strftime("%Y-%m-%d")
-    found = [{**asdict(run), "date": date, "rows_a_second": run.rate and round(run.rate)} for run in runs]
+    found = [
+        {**asdict(run), "limit_seconds": limit, "date": date, "rows_a_second": run.rate and round(run.rate)}
+        for run in runs
+    ]
     return {
         "machine": describe_machine(),
         "cores": CORES,
@@ -249,14 +262,15 @@ def as_page(document: dict[str, Any]) -> str:
         [
             f"{run['rows'] / 1e6:g} million",
             run["engine"],
-            f"{run['seconds']:,.0f}" if run["seconds"] else "did not finish",
+            f"{run['seconds']:,.0f}" if run["seconds"] else f"not done after {run['limit_seconds']:,.0f}",
             f"{run['rows_a_second']:,}" if run["rows_a_second"] else "-",
             f"{run['memory_mb'] / 1024:.1f}",
             f"{run['scratch_mb'] / 1024:.1f}",
+            f"{run['load_average']:.0f}",
         ]
         for run in document["runs"]
     ]
-    head = ["rows", "engine", "seconds", "rows a second", "memory, GB", "scratch on disk, GB"]
+    head = ["rows", "engine", "seconds", "rows a second", "memory, GB", "scratch on disk, GB", "load average"]
     about = f"{document['machine']['processor']}, {document['cores']} cores, limit of memory {document['memory']}."
     return f"{about}\n\n{table(head, rows)}"
 
@@ -266,4 +280,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
