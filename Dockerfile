@@ -1,4 +1,5 @@
 # Two images of one source: `service` answers payments, `retrain` trains, refreshes statistics and carries a small MLflow.
+# A third, `mlflow`, is for compose.yaml: an MLflow server that can speak to PostgreSQL and S3.
 #   docker build --target service -t antifraud-service:0.1.0 .
 #   docker build --target retrain -t antifraud-retrain:0.1.0 .
 # BASE must bring Python 3.11 or newer on Debian or Ubuntu. Pin it by digest in your own builds:
@@ -42,6 +43,11 @@ RUN python3 -m venv --without-pip /opt/antifraud \
     && /build/bin/python -m pip --python /opt/antifraud install --quiet --no-cache-dir --no-index --no-deps /wheels/*.whl \
     && set -f && $PRUNE
 
+FROM build AS build-mlflow
+COPY requirements/mlflow.txt requirements/
+RUN python3 -m venv --without-pip /opt/mlflow \
+    && /build/bin/python -m pip --python /opt/mlflow install --quiet --no-cache-dir --require-hashes -r requirements/mlflow.txt
+
 # --- what both images share -----------------------------------------------------------------------------------------
 FROM ${BASE} AS runtime
 # LightGBM needs the OpenMP runtime. pip is of no use in a container that cannot be written to.
@@ -74,6 +80,16 @@ ENV HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \
     MLFLOW_DISABLE_TELEMETRY=true
 CMD ["retrain", "--help"]
+
+FROM runtime AS mlflow
+COPY --from=build-mlflow /opt/mlflow /opt/mlflow
+ENV PATH=/opt/mlflow/bin:$PATH \
+    HOME=/tmp \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+EXPOSE 5000
+ENTRYPOINT ["/opt/mlflow/bin/mlflow"]
+CMD ["server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1"]
 
 FROM runtime AS service
 COPY --from=build-service /opt/antifraud /opt/antifraud

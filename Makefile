@@ -20,10 +20,12 @@ REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 .DEFAULT_GOAL := help
 LOAD_INSTALLED := .venv/load-installed
 SPARK_INSTALLED := .venv/spark-installed
+AIRFLOW_INSTALLED := .venv-airflow/installed
 # Programs of `make chart`: first those of the folder TOOLS, then what `make tools` installed, then the system's.
 export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
-.PHONY: help run test check format lint docs lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart tools schemas \
-	images image-sizes test-images test-cluster stack-tools
+.PHONY: help run test test-integration check format lint docs airflow lock clean bench bench-stream kill-ledger kernel sizes load capacity profile k8s chart \
+	tools schemas images image-sizes test-images test-cluster stack-tools stack stack-down prepare-sizes \
+	spark-jars
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +35,11 @@ run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port
 
 test: $(INSTALLED)  ## Run all tests (TEST_HISTORY=file adds those on public transactions; ARGS=... goes to pytest)
 	@$(BIN)/pytest $(ARGS)
+
+test-integration: $(INSTALLED)  ## Install the servers, Spark and Airflow, then run the tests that start them (ARGS=...)
+	@for what in stack-tools spark-jars $(SPARK_INSTALLED) $(AIRFLOW_INSTALLED); do \
+		$(MAKE) --no-print-directory $$what || echo "left out: what needs make $$what"; done
+	@$(BIN)/pytest -m integration $(ARGS)
 
 check: lint chart test  ## The one gate: format, lint, types, import contracts, generated pages, the chart, tests
 
@@ -49,6 +56,9 @@ lint: $(INSTALLED)
 format: $(INSTALLED)  ## Format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
+
+airflow: $(INSTALLED) $(AIRFLOW_INSTALLED)  ## Install Airflow into .venv-airflow and run both DAGs on a simulated bank (ARGS=...)
+	@$(BIN)/pytest tests/integration/test_airflow.py $(ARGS)
 
 docs: $(INSTALLED)  ## Write the generated pages again
 	@$(BIN)/antifraud reasons >docs/reasons.md
@@ -68,6 +78,14 @@ kernel: $(INSTALLED)  ## Measure the explainer beside pred_contrib, shapiq and X
 
 sizes: $(INSTALLED)  ## Measure start, memory and time for 10 thousand, 1 and 5 million customers, and for three models (INSTALL=1)
 	@$(BIN)/python -m loadtest.sizes $(if $(INSTALL),--install) $(ARGS)
+
+prepare-sizes: $(SPARK_INSTALLED)  ## Measure from which size on Spark is worth it: DuckDB and Spark on two cores (ARGS=...)
+	@$(BIN)/python -m loadtest.prepare_sizes $(ARGS)
+
+spark-jars:  ## Fetch what Spark needs for s3:// addresses into .tools/spark-jars, 660 MB, once (Maven)
+	@[ -d .tools/spark-jars ] || { rm -rf .tools/spark-jars.part && mvn -q -B -f stack/spark/pom.xml \
+		dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$(CURDIR)/.tools/spark-jars.part" && \
+		mv .tools/spark-jars.part .tools/spark-jars; }
 
 load: $(LOAD_INSTALLED)  ## Load it: PROFILE=normal|peak|step|spike|soak (HOST=http://..., ARGS=...)
 	@$(BIN)/python -m loadtest.run $(or $(PROFILE),normal) $(if $(HOST),--host "$(HOST)") $(ARGS)
@@ -118,6 +136,13 @@ schemas: $(INSTALLED)  ## Take the schemas of Kubernetes' own kinds from a real 
 	@kubectl get --raw /openapi/v2 | $(BIN)/python helm/checks/schemas.py \
 		"$$(kubectl get --raw /version | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["gitVersion"])')"
 
+stack: $(INSTALLED)  ## A bank's platform here: PostgreSQL, S3, MLflow, Kafka, training, the service and the stream on top
+	@sh stack/tools.sh versitygw kafka
+	@$(BIN)/python -m stack up
+
+stack-down: $(INSTALLED)  ## Stop it (DELETE=1 also removes what it made)
+	@$(BIN)/python -m stack $(if $(DELETE),--delete) down
+
 stack-tools:  ## Install the servers of the stack and its tests into .tools/: S3, Kafka, HDFS, Toxiproxy (Go, Java 17, Maven)
 	@sh stack/tools.sh
 
@@ -128,13 +153,15 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@$(LOCK) --extra spark -c requirements/dev.txt pyproject.toml -o requirements/spark.txt
 	@echo 'setuptools>=80' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 	@$(LOCK) --extra load -c requirements/dev.txt pyproject.toml -o requirements/load.txt
+	@printf 'mlflow\nboto3\npsycopg2-binary\n' | $(LOCK) -c requirements/dev.txt - -o requirements/mlflow.txt
+	@$(LOCK) dags/requirements.in -o dags/requirements.txt
 	@for peer in bentoml fastapi_shap mlflow mlserver; do \
 		$(LOCK) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 	@for peer in shapiq xgboost; do \
 		$(LOCK:3.11=3.12) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 
 clean:  ## Remove all that was made here: var/, .venv and caches
-	@rm -rf var .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	@rm -rf var .venv .venv-airflow .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
 
 $(INSTALLED): requirements/dev.txt pyproject.toml setup.py $(wildcard model/*.c model/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -156,4 +183,12 @@ $(LOAD_INSTALLED): requirements/load.txt $(INSTALLED)
 $(SPARK_INSTALLED): requirements/spark.txt $(INSTALLED)
 	@echo "Installing Spark into .venv (a minute or two, once) ..."
 	@$(PIP) install --require-hashes -r requirements/spark.txt
+	@touch $@
+
+# Airflow has an environment of its own: what it needs does not fit what the product is locked to.
+$(AIRFLOW_INSTALLED): dags/requirements.txt
+	@echo "Installing Airflow into .venv-airflow (a minute or two, once) ..."
+	@$(PYTHON) -m venv .venv-airflow
+	@.venv-airflow/bin/python -m pip --disable-pip-version-check --no-input --quiet install --require-hashes -r dags/requirements.txt
+	@.venv-airflow/bin/python -m compileall -q -j 2 .venv-airflow/lib
 	@touch $@

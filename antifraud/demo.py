@@ -176,24 +176,26 @@ def _show(settings: Settings, history: Path) -> None:
     # No proxy stands between two processes of one machine, whatever the environment says.
     with httpx.Client(base_url=_address(settings), timeout=10, trust_env=False) as client:
         versions = client.get("/version").raise_for_status().json()
-        examples = _examples(history, as_of=datetime.fromisoformat(versions["statistics_as_of"]))
-        for example in examples:
+        found = examples(history, as_of=datetime.fromisoformat(versions["statistics_as_of"]))
+        for example in found:
             answer = client.post("/predict", json=example.payment).raise_for_status().json()
-            print(_rendered(example, answer, versions["cutoffs"]))
+            print(rendered(example, answer, versions["cutoffs"]))
     print("\nTry it yourself; the page of all calls is", f"{_address(settings)}/docs\n")
     print(f"curl -s {_address(settings)}/predict -H 'content-type: application/json' \\")
-    print(f"  -d '{json.dumps(examples[-1].payment)}'", flush=True)
+    print(f"  -d '{json.dumps(found[-1].payment)}'", flush=True)
 
 
-def _examples(history: Path, *, as_of: datetime) -> list[Example]:
+def examples(history: Path | str, *, as_of: datetime) -> list[Example]:
     """Return the last honest payment and the last fraud of the history's last day that tell a typical story."""
     import duckdb
 
+    from model.training.addresses import readable
     from model.training.history import history_sql, open_history
 
-    with duckdb.connect() as connection:
+    files = open_history(history)
+    with duckdb.connect() as connection, readable(connection, [file.path for file in files]):
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"CREATE VIEW history AS {history_sql(open_history(history))}")
+        connection.execute(f"CREATE VIEW history AS {history_sql(files)}")
         rows = {kind: _last(connection, fraud=kind, before=int(as_of.timestamp())) for kind in (0, 1)}
     titles = {0: "An ordinary payment", 1: "A payment labelled fraud in the history"}
     return [Example(titles[kind], _moved(row, as_of)) for kind, row in rows.items() if row is not None]
@@ -235,7 +237,8 @@ def _moved(row: tuple[Any, ...], as_of: datetime) -> dict[str, Any]:
     }
 
 
-def _rendered(example: Example, answer: dict[str, Any], cutoffs: dict[str, float]) -> str:
+def rendered(example: Example, answer: dict[str, Any], cutoffs: dict[str, float]) -> str:
+    """Return an answer with its reasons as text for a terminal."""
     colours = sys.stdout.isatty()
     payment = example.payment
     moment = datetime.fromisoformat(payment["tx_datetime"]).strftime("%A %-d %B %Y, %H:%M UTC")

@@ -10,6 +10,35 @@ if TYPE_CHECKING:
 Parser = argparse.ArgumentParser
 
 
+def address(text: str) -> Path | str:
+    """Return the path, or the text of the address in a store, that an option gives."""
+    from model.address import AddressError, location
+
+    try:
+        found = location(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    assert isinstance(found, Path | str)  # noqa: S101  text gives nothing else
+    return found
+
+
+def add_history(parser: Parser) -> None:
+    """Add where the history is, and what to do about files in it that are broken."""
+    parser.add_argument(
+        "--history",
+        type=address,
+        required=True,
+        metavar="ADDRESS",
+        help="CSV or Parquet, file or folder: a path, s3://bucket/prefix or hdfs://host:port/path",
+    )
+    parser.add_argument(
+        "--skip-unreadable-files",
+        action="store_true",
+        default=None,
+        help="leave out files that cannot be read, counted and named, in place of stopping",
+    )
+
+
 def add_common(parser: Parser) -> None:
     """Add what every verb that works with a registry takes."""
     parser.add_argument("--work-folder", type=Path, metavar="DIR", help="folder for all that is made locally")
@@ -21,8 +50,8 @@ def add_reports(parser: Parser) -> None:
     """Add where reports come in that are no part of the history."""
     parser.add_argument(
         "--reports",
-        type=Path,
-        metavar="PATH",
+        type=address,
+        metavar="ADDRESS",
         help="file or folder of reports that came later: transaction_id, report_datetime and, if one may be taken"
         " back, tx_fraud (1 or 0); give it every time",
     )

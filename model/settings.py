@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from model.address import location
 from model.decision import DECLINED_BUDGET, FLAGGED_BUDGET
 from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
 
@@ -102,9 +103,17 @@ class Settings(BaseSettings):
     shadow_share: float = Field(default=0, ge=0, le=1)
     """Share of payments that the challenger, if there is one, scores too, after their answers have left. 0: none."""
 
-    reports: Path | None = None
-    """File or folder of fraud reports that come apart from the history, read by everything that trains, tests or
-    refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
+    webhdfs: str = Field(default="", pattern=r"^(https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?)?$")
+    """WebHDFS of the name node, `http(s)://host:port`, by which `hdfs://` addresses are read and written. When empty,
+    port 9870 of the address's host."""
+    store_patience_seconds: float = Field(default=30, ge=0, le=3600)
+    """How long a store (S3, HDFS) that cannot be reached or is overloaded is asked again before a job fails."""
+    skip_unreadable_files: bool = False
+    """Whether files of history or reports that are no readable Parquet or CSV are left out, counted and named, in
+    place of stopping the job."""
+    reports: Annotated[Path | str | None, BeforeValidator(location)] = None
+    """File, folder or address of fraud reports that come apart from the history, read by everything that trains, tests
+    or refreshes: lines of `transaction_id`, `report_datetime` and, to take reports back, `tx_fraud` 0."""
     label_delay: Duration = timedelta(days=1)
     """From a transaction to its fraud report, where history has no report time of its own."""
     statistics_age: Duration = timedelta(hours=1)
@@ -199,6 +208,20 @@ class Settings(BaseSettings):
     """How long the group waits for a member that is gone without a word, until others take its partitions."""
     stream_transaction_seconds: float = Field(default=15, ge=5, le=300)
     """After how long the brokers abort what a member left open that is gone without a word."""
+
+    landing_reports: str = Field(default="reports", pattern=TOPIC)
+    """Topic of fraud reports that `antifraud land --topic reports` lands; decisions are those of `stream_output`."""
+    landing_every: Duration = timedelta(minutes=1)
+    """Longest time that a committed record waits for its file to be closed. Longer makes fewer and bigger files."""
+    landing_records: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Most records of a file."""
+    landing_memory_mb: int = Field(default=128, ge=1, le=64 * 1024)
+    """Values, in MB, that may wait in memory for their files; when they are more, the biggest file is closed."""
+    landing_patience: Duration = timedelta(minutes=5)
+    """How long brokers or a store that cannot be reached are waited for, before landing ends with exit code 3. 0s: for
+    ever."""
+    landing_port: int = Field(default=8002, ge=0, le=65535)
+    """Port of `/health` and `/metrics` of the landing, on `host`; 0 takes a free one."""
 
     @classmethod
     def settings_customise_sources(

@@ -67,9 +67,14 @@ class IdHasher:
     def __init__(self, key: bytes) -> None:
         if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
             raise IdKeyError(f"the id key must have {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, it has {len(key)}")
+        self._key = key
         self._customer = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"customer")
         self._terminal = hashlib.blake2b(digest_size=_HASH_BYTES, key=key, person=b"terminal")
         self.fingerprint = hashlib.blake2b(digest_size=16, key=key, person=b"fingerprint").hexdigest()
+
+    def __reduce__(self) -> tuple[type["IdHasher"], tuple[bytes]]:
+        """Travel as the key, since states of a hash cannot: ids are hashed in other processes too."""
+        return IdHasher, (self._key,)
 
     def customer(self, canonical: str) -> int:
         """Return the signed 64-bit hash of a customer's canonical id."""

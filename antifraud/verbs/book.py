@@ -3,8 +3,12 @@
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from antifraud.options import settings_from
+from antifraud.options import add_history, address, settings_from
+
+if TYPE_CHECKING:
+    from model.settings import Settings
 
 TEXT = "Run the protocol of a public book on a history: its baselines reproduced, ours beside them."
 EXAMPLE = "antifraud book --history transactions.parquet --report book"
@@ -13,8 +17,10 @@ _OPEN_KEY = b"only groups rows; nothing keyed leaves this command"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
-    parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder for book.json and book.md")
+    add_history(parser)
+    parser.add_argument(
+        "--report", type=address, required=True, metavar="ADDRESS", help="folder for book.json and book.md"
+    )
     parser.add_argument(
         "--until", type=_day, metavar="YYYY-MM-DD", help="leave out this day and all later ones; default: none"
     )
@@ -27,6 +33,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
+    from model.training.addresses import worked_on_here
+
+    settings = settings_from(options)
+    with worked_on_here(options.report, settings.work_folder) as report:
+        _write_book(options, settings, report)
+    print(f"report: {options.report / 'book.md' if isinstance(options.report, Path) else options.report}")
+    return 0
+
+
+def _write_book(options: argparse.Namespace, settings: "Settings", report: Path) -> None:
     import json
     import tempfile
 
@@ -36,10 +52,9 @@ def run(options: argparse.Namespace) -> int:
     from model.training.progress import Stages
     from model.transaction import IdHasher
 
-    settings = settings_from(options)
-    options.report.mkdir(parents=True, exist_ok=True)
+    report.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="scratch-", dir=options.report) as scratch,
+        tempfile.TemporaryDirectory(prefix="scratch-", dir=report) as scratch,
         Stages(STAGES, shown=True) as stages,
     ):
         comparison = run_book(
@@ -52,11 +67,9 @@ def run(options: argparse.Namespace) -> int:
             begin=stages.begin,
         )
     figures = json.dumps(as_dict(comparison), indent=2, allow_nan=False)
-    (options.report / "book.json").write_text(figures + "\n", encoding="utf-8")
-    (options.report / "book.md").write_text(render_markdown(comparison), encoding="utf-8")
+    (report / "book.json").write_text(figures + "\n", encoding="utf-8")
+    (report / "book.md").write_text(render_markdown(comparison), encoding="utf-8")
     print(render(comparison))
-    print(f"report: {options.report / 'book.md'}")
-    return 0
 
 
 def _day(text: str) -> int:

@@ -1,9 +1,10 @@
 """`antifraud cutoffs`: what another budget would do, so that a bank can choose."""
 
 import argparse
+import tempfile
 from pathlib import Path
 
-from antifraud.options import settings_from
+from antifraud.options import address, settings_from
 
 TEXT = "Show what other budgets would do in recall, payments stopped a day and money a month."
 EXAMPLE = "antifraud cutoffs --report report --flagged-budget 0.03"
@@ -13,8 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
         "--report",
-        type=Path,
-        metavar="DIR",
+        type=address,
+        metavar="ADDRESS",
         help="report of `antifraud evaluate` or of a training; default: that of the last training, in the work folder",
     )
     parser.add_argument("--flagged-budget", type=float, metavar="SHARE", help="ask about this review budget, 0 to 1")
@@ -25,11 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
+    from model.training.addresses import fetched
     from model.training.walk_forward.budget_page import read_budgets, render_budgets
 
     settings = settings_from(options)
-    folder = settings.work_folder / "report" if options.report is None else options.report
-    budgets = read_budgets(folder)
+    with tempfile.TemporaryDirectory() as copy:
+        given = settings.work_folder / "report" if options.report is None else options.report
+        budgets = read_budgets(fetched(given, Path(copy)), called=given)
     asked = {
         kind: getattr(options, name)
         for kind, name in (("review", "flagged_budget"), ("decline", "declined_budget"))

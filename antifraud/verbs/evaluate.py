@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from antifraud.options import add_common, add_training, settings_from
+from antifraud.options import add_common, add_history, add_training, address, settings_from
 
 TEXT = "Walk forward through a history: train, choose cut-offs and test, as the product would have served it."
 EXAMPLE = (
@@ -14,9 +14,13 @@ EXAMPLE = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     parser.add_argument(
-        "--report", type=Path, required=True, metavar="DIR", help="folder for the report; what is finished stays there"
+        "--report",
+        type=address,
+        required=True,
+        metavar="ADDRESS",
+        help="folder for the report, a path or an address as of the history; what is finished stays there",
     )
     parser.add_argument("--no-register", action="store_true", help="keep the report out of the MLflow registry")
     parser.add_argument("--quick", action="store_true", help="without the table of label delays and statistics ages")
@@ -43,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     from model.registry import registry_uri
+    from model.training.addresses import worked_on_here
     from model.training.walk_forward.folds import FoldPlan
     from model.training.walk_forward.measuring import Resampling
     from model.training.walk_forward.register import register
@@ -56,12 +61,14 @@ def run(options: argparse.Namespace) -> int:
         until=options.until,
         quick=options.quick,
     )
-    document = evaluate_history(options.history, options.report, settings=settings, plan=plan)
-    print((options.report / "evaluation.txt").read_text(encoding="utf-8"), end="")
-    print(f"\nreport: {options.report / 'evaluation.html'}")
-    if not options.no_register:
-        run_id = register(document, options.report, tracking_uri=registry_uri(settings))
-        print(f"kept in the registry as run {run_id}")
+    with worked_on_here(options.report, settings.work_folder) as report:
+        document = evaluate_history(options.history, report, settings=settings, plan=plan)
+        print((report / "evaluation.txt").read_text(encoding="utf-8"), end="")
+        if not options.no_register:
+            run_id = register(document, report, tracking_uri=registry_uri(settings))
+            print(f"\nkept in the registry as run {run_id}", end="")
+    where = options.report / "evaluation.html" if isinstance(options.report, Path) else options.report
+    print(f"\nreport: {where}")
     return 0
 
 

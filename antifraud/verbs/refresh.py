@@ -3,10 +3,9 @@
 import argparse
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, add_reports, settings_from
+from antifraud.options import add_common, add_history, add_reports, settings_from
 
 if TYPE_CHECKING:
     from model.training.refresh import RefreshOutcome
@@ -26,7 +25,7 @@ HOUR = 3600
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = f"{TEXT}\n\n{EXIT_CODES}"
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     parser.add_argument(
         "--as-of",
         type=_hour,

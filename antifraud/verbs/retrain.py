@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, add_training, settings_from
+from antifraud.options import add_common, add_history, add_training, settings_from
 
 if TYPE_CHECKING:
     from model.training.retrain import RetrainOutcome
@@ -13,20 +12,26 @@ if TYPE_CHECKING:
 TEXT = "Train a challenger, hold it against the champion, promote it on evidence."
 EXIT_CODES = (
     "Exit code: 0 promoted, 10 kept (the challenger is registered, the champion stays), 11 busy or overtaken (another\n"
-    "run is at work, or moved the champion meanwhile), 1 failed, 2 wrong usage."
+    "run is at work, or moved the champion meanwhile), 1 failed, 2 wrong usage. With --leave-champion: 0 registered,\n"
+    "whatever the gate says; 11 busy, 1 and 2."
 )
 EXAMPLE = "antifraud retrain --history history --id-key-file id.key"
 
-PROMOTED, KEPT, BUSY = 0, 10, 11
+PROMOTED, KEPT, BUSY, WAITING = 0, 10, 11, 0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = f"{TEXT}\n\n{EXIT_CODES}"
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     add_common(parser)
     parser.add_argument(
         "--kept-is-success", action="store_true", help="exit with 0 in place of 10 and 11, for simple schedulers"
+    )
+    parser.add_argument(
+        "--leave-champion",
+        action="store_true",
+        help="train and judge only; `antifraud gate` says what was found, `antifraud promote` acts on it",
     )
     add_training(parser)
     parser.add_argument("--max-training-rows", type=int, metavar="N", help="from how many rows on to take a sample")
@@ -48,13 +53,18 @@ def run(options: argparse.Namespace) -> int:
 
     settings = settings_from(options)
     try:
-        outcome = retrain(options.history, settings=settings, tracking_uri=registry_uri(settings))
+        outcome = retrain(
+            options.history,
+            settings=settings,
+            tracking_uri=registry_uri(settings),
+            may_promote=not options.leave_champion,
+        )
     except (LockedError, LockLostError) as error:
         print(f"antifraud: {error}", file=sys.stderr)
         code = BUSY
     else:
         print(told(outcome))
-        code = {"promoted": PROMOTED, "kept": KEPT, "overtaken": BUSY}[outcome.verdict]
+        code = {"promoted": PROMOTED, "kept": KEPT, "overtaken": BUSY, "waiting": WAITING}[outcome.verdict]
     return PROMOTED if options.kept_is_success else code
 
 
@@ -64,6 +74,7 @@ def told(outcome: "RetrainOutcome") -> str:
         "promoted": f"{outcome.model} is the champion now",
         "kept": f"{outcome.model} is registered; the champion, {outcome.champion}, stays",
         "overtaken": f"{outcome.model} is registered; another job moved the champion meanwhile",
+        "waiting": f"{outcome.model} is registered and judged; `antifraud promote` acts on it",
     }[outcome.verdict]
     return "\n".join(
         (

@@ -2,7 +2,8 @@
 
 import argparse
 from datetime import date
-from pathlib import Path
+
+from antifraud.options import address
 
 TEXT = "Write a simulated history of card payments."
 EXAMPLE = "antifraud simulate --profile bank --days 7 --dirt 0.001 --out history"
@@ -13,10 +14,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     size = "default: the profile's"
     parser.add_argument(
         "--out",
-        type=Path,
+        type=address,
         required=True,
-        metavar="DIR",
-        help="folder for one Parquet file a day; days of the same settings that it already holds are kept, so an"
+        metavar="ADDRESS",
+        help="folder for one Parquet file a day, a path, s3://bucket/prefix or hdfs://host:port/path;"
+        " days of the same settings that it already holds are kept, so an"
         " interrupted run goes on where it stopped",
     )
     parser.add_argument(

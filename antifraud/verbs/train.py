@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antifraud.options import add_common, add_training, settings_from
+from antifraud.options import add_common, add_history, add_training, settings_from
 
 if TYPE_CHECKING:
     from model.settings import Settings
@@ -15,7 +15,7 @@ EXAMPLE = "antifraud train --history history --id-key-file id.key --label-delay 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--history", type=Path, required=True, metavar="PATH", help="CSV or Parquet, file or folder")
+    add_history(parser)
     add_common(parser)
     parser.add_argument("--appoint", action="store_true", help="make it the champion even if there is one already")
     add_training(parser)
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def train_and_report(settings: "Settings", history: Path, *, appoint: bool = False) -> str:
+def train_and_report(settings: "Settings", history: Path | str, *, appoint: bool = False) -> str:
     """Train on a history and return what a person wants to know of it."""
     from model.registry import CHAMPION, registry_uri
     from model.training.train import train

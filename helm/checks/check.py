@@ -29,7 +29,7 @@ VALUES: dict[str, Path | None] = {
     **{path.stem.removeprefix("values-"): path for path in sorted(CHART.glob("values-*.yaml"))},
     **{path.stem: path for path in sorted((CHECKS / "values").glob("*.yaml"))},
 }
-CUSTOM_RESOURCES = ("monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1")
+CUSTOM_RESOURCES = ("monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1", "keda.sh/v1alpha1")
 
 
 @dataclass(frozen=True, slots=True)

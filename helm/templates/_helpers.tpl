@@ -99,3 +99,89 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- . -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The pod of a landing; given root, topic (decisions or reports), address and whether it ends (once). */}}
+{{- define "antifraud.landingPod" -}}
+{{- $root := .root -}}
+{{- $onClaim := hasPrefix "/history" .address -}}
+restartPolicy: {{ ternary "Never" "Always" .once }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: 30
+{{- with $root.Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+containers:
+  - name: landing
+    image: {{ include "antifraud.image" (dict "root" $root "image" $root.Values.image.retrain) | quote }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args:
+      - land
+      - --topic={{ .topic }}
+      - --to={{ .address }}
+      {{- if .once }}
+      - --once
+      {{- end }}
+    envFrom:
+      - configMapRef: {name: {{ include "antifraud.fullname" $root }}-kafka}
+      {{- range list $root.Values.kafka.secret $root.Values.landing.secret }}
+      {{- with . }}
+      - secretRef: {name: {{ . }}}
+      {{- end }}
+      {{- end }}
+    {{- if not .once }}
+    ports:
+      - {name: metrics, containerPort: 8002}
+    readinessProbe:
+      httpGet: {path: /health, port: metrics}
+      periodSeconds: {{ $root.Values.probes.periodSeconds }}
+      timeoutSeconds: 2
+    # Brokers or a store that are away end no pod; it waits, and says so.
+    livenessProbe:
+      tcpSocket: {port: metrics}
+      initialDelaySeconds: 30
+      periodSeconds: 20
+      failureThreshold: 6
+    {{- end }}
+    resources:
+      requests:
+        cpu: {{ $root.Values.landing.resources.cpu }}
+        memory: {{ $root.Values.landing.resources.memory }}
+        ephemeral-storage: 64Mi
+      limits:
+        memory: {{ $root.Values.landing.resources.memory }}
+        ephemeral-storage: 1Gi
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL]}
+    volumeMounts:
+      {{- if $onClaim }}
+      - {name: history, mountPath: /history}
+      {{- end }}
+      {{- if $root.Values.kafka.tlsSecret }}
+      - {name: kafka, mountPath: /kafka, readOnly: true}
+      {{- end }}
+      - {name: cache, mountPath: /cache}
+      - {name: tmp, mountPath: /tmp}
+volumes:
+  {{- if $onClaim }}
+  - name: history
+    persistentVolumeClaim: {claimName: {{ include "antifraud.historyClaim" $root }}}
+  {{- end }}
+  {{- with $root.Values.kafka.tlsSecret }}
+  - name: kafka
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
+  - name: cache
+    emptyDir: {sizeLimit: 64Mi}
+  # What is written to a store waits here for its upload.
+  - name: tmp
+    emptyDir: {sizeLimit: 1Gi}
+{{- end -}}

@@ -90,6 +90,22 @@ class Publisher(Rollback, VersionRemover):
         """
         return find_alias(self._client, self._uri, name=name, alias=alias)
 
+    def run_tags(self, run_id: str) -> Mapping[str, str]:
+        """Return the tags of a run; none if the run is gone.
+
+        Raises
+        ------
+        RegistryUnavailableError
+            The registry cannot be reached.
+        """
+        with translated(self._uri):
+            try:
+                return dict(self._client.get_run(run_id).data.tags)
+            except Exception as error:
+                if error_code(error) == "RESOURCE_DOES_NOT_EXIST":
+                    return {}
+                raise
+
     def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is not None:

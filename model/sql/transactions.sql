@@ -13,7 +13,10 @@ SELECT
     CAST(FLOOR(GREATEST(COALESCE(report_seconds, tx_seconds + ${label_delay}), tx_seconds) / 3600) AS BIGINT)
         AS report_hour
 FROM (
-    SELECT * FROM classified WHERE cause IS NULL AND transaction_id NOT IN (SELECT transaction_id FROM repeated)
+    SELECT * FROM classified
+    -- NOT IN would have to think of nulls, for which Spark gives the whole table of repeated ids to every executor.
+    WHERE cause IS NULL
+        AND NOT EXISTS (SELECT 1 FROM repeated WHERE repeated.transaction_id = classified.transaction_id)
     UNION ALL
     SELECT * FROM first_of_repeated
 ) AS kept

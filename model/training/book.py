@@ -19,8 +19,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from model.address import Location
 from model.settings import Settings
 from model.statistics import Floats, Integers, hour_text
+from model.training.addresses import Days
 from model.training.book_protocol import (
     DAY,
     BookError,
@@ -104,7 +106,7 @@ class _Rows:
 
 
 def run_book(
-    address: str | Path,
+    address: Location,
     *,
     settings: Settings,
     hasher: IdHasher,
@@ -138,7 +140,9 @@ def run_book(
     """
     protocol = protocol or Protocol()
     begin("preparing")
-    with _prepared(address, settings, hasher, folder=scratch / "like", delay_days=protocol.delay_days) as connection:
+    with _prepared(
+        address, settings, hasher, folder=scratch / "like", delay_days=protocol.delay_days, until=until
+    ) as connection:
         start, end = time_range(connection)
         weeks = last_weeks(start, end if until is None else min(end, until), protocol)
         begin("the book's features")
@@ -151,7 +155,9 @@ def run_book(
         begin("ours, like for like")
         ours = _our_line(connection, judge, settings, delay_days=protocol.delay_days)
     begin("preparing with day-old reports")
-    with _prepared(address, settings, hasher, folder=scratch / "fresh", delay_days=FRESH_DELAY_DAYS) as connection:
+    with _prepared(
+        address, settings, hasher, folder=scratch / "fresh", delay_days=FRESH_DELAY_DAYS, until=until
+    ) as connection:
         begin("ours, day-old reports")
         ours_fresh = _our_line(connection, judge, settings, delay_days=FRESH_DELAY_DAYS)
     tested, frauds = int(judge.tested.sum()), int(rows.label[judge.tested].sum())
@@ -160,10 +166,17 @@ def run_book(
 
 @contextmanager
 def _prepared(
-    address: str | Path, settings: Settings, hasher: IdHasher, *, folder: Path, delay_days: int
+    address: Location, settings: Settings, hasher: IdHasher, *, folder: Path, delay_days: int, until: int | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     with connect(folder, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-        prepare(connection, address, hasher=hasher, label_delay_seconds=delay_days * DAY)
+        prepare(
+            connection,
+            address,
+            hasher=hasher,
+            label_delay_seconds=delay_days * DAY,
+            days=Days.of_seconds(None, until),
+            skip_unreadable=settings.skip_unreadable_files,
+        )
         yield connection
 
 

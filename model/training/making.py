@@ -9,6 +9,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from model.address import Location
 from model.bundle import GoldenCase, golden_cases
 from model.decision import CutOffs
 from model.drift import Reference, make_reference
@@ -44,7 +45,7 @@ class Made:
     report: Path
 
 
-def make(address: str | Path, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages) -> Made:
+def make(address: Location, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages) -> Made:
     """Make a model from a history, test it and write its report into the work folder; nothing is published.
 
     It begins as many stages as `MAKING_STAGES` says. Parameters and errors as of `train`.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.address import Location
 from model.settings import Settings
 from model.statistics import HOUR, Integers, Snapshot
 from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
@@ -29,9 +30,7 @@ class Periods:
     snapshot: Snapshot
 
 
-def read_periods(
-    address: str | Path, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages
-) -> Periods:
+def read_periods(address: Location, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages) -> Periods:
     """Clean a history in a scratch folder, split it in time and look up what was known at each row.
 
     Raises
@@ -51,6 +50,7 @@ def read_periods(
             hasher=hasher,
             label_delay_seconds=label_delay,
             reports=settings.reports,
+            skip_unreadable=settings.skip_unreadable_files,
             progress=stages.step,
         )
         made_from = fingerprint(connection)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -11,7 +11,15 @@ import duckdb
 import pyarrow as pa
 
 from model import statistics
-from model.training.history import find_unreadable, open_history
+from model.address import Location
+from model.training.addresses import Days, readable
+from model.training.history import (
+    UnreadableFileError,
+    find_unreadable,
+    open_history,
+    unreadable_files,
+    unreadable_lines,
+)
 from model.training.reading import UNREADABLE_LINES, HistoryFile, history_sql
 from model.training.reports import TABLES as REPORT_TABLES
 from model.training.reports import judged_sql, open_reports, read_verdicts
@@ -59,6 +67,8 @@ class CleaningReport:
         Rows that were kept although their label is missing (taken as not reported) or contradicts the scenario.
     report_lines, report_lines_unusable
         Lines of reports that came apart from the history.
+    files_skipped
+        Names of files that cannot be read and were left out, as was asked for.
     """
 
     rows_read: int
@@ -68,6 +78,7 @@ class CleaningReport:
     labels_against_scenario: int
     report_lines: int = 0
     report_lines_unusable: int = 0
+    files_skipped: tuple[str, ...] = ()
 
     def render(self) -> str:
         """Return the report as a table for a terminal."""
@@ -78,8 +89,11 @@ class CleaningReport:
         rows += [("lines of reports that cannot be used", self.report_lines_unusable)]
         rows = [("rows read", self.rows_read), *((text, count) for text, count in rows if count)]
         rows += [("transactions kept", self.rows_kept)]
+        if self.files_skipped:
+            rows += [("FILES THAT CANNOT BE READ, skipped as asked for", len(self.files_skipped))]
         width = max(len(text) for text, _ in rows)
-        return "\n".join(f"  {text:<{width}}  {count:>13,}" for text, count in rows)
+        lines = [f"  {text:<{width}}  {count:>13,}" for text, count in rows]
+        return "\n".join([*lines, *(f"    skipped: {name}" for name in self.files_skipped)])
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
@@ -88,11 +102,13 @@ class CleaningReport:
 
 def prepare(
     connection: duckdb.DuckDBPyConnection,
-    address: str | Path,
+    address: Location,
     *,
     hasher: IdHasher,
     label_delay_seconds: int,
-    reports: Path | None = None,
+    reports: Location | None = None,
+    days: Days | None = None,
+    skip_unreadable: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
     """Clean a history into the tables `transactions`, `customer_tiles` and `terminal_tiles` of a database.
@@ -102,11 +118,15 @@ def prepare(
     connection
         A scratch database, as `model.training.history.connect` opens it; tables of an earlier run are replaced.
     address
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
     label_delay_seconds
         From a transaction to its report, for frauds whose report time the history does not have.
     reports
         A file or folder of lines that take the place of what rows say of themselves; see `model.training.reports`.
+    days
+        The days that matter: folders `date=YYYY-MM-DD/` of others are not opened.
+    skip_unreadable
+        Leave out files that cannot be read, and name them in the report, in place of raising.
     progress
         Called with the name of each step before it begins.
 
@@ -114,25 +134,17 @@ def prepare(
     ------
     HistoryError
         If history or reports cannot be read.
+    AddressError
+        If a store fails.
     CleaningError
         If no row of it can be used.
     """
-    files = open_history(address)
-    report_files = [] if reports is None else open_reports(reports)
-    with _raw_tables(connection, [*files, *report_files]):
-        lines = read_verdicts(connection, report_files) if report_files else (0, 0)
-        progress("reading ids")
-        connection.execute(f"CREATE OR REPLACE VIEW history AS {history_sql(files)}")
-        for entity in statistics.ENTITIES:
-            _hash_ids(connection, entity, getattr(hasher, entity))
-        _drop_tables(connection, UNREADABLE_LINES)  # so far it counts the lines of two readings
-        for table, query in cleaning_sql(label_delay_seconds=label_delay_seconds).items():
-            if _STEPS[table]:
-                progress(_STEPS[table])
-            _create(connection, table, query)
-            if table == "classified" and report_files:
-                _create(connection, table, judged_sql())
-        report = _report(connection, lines=lines)
+    skipped: list[str] | None = [] if skip_unreadable else None
+    files = open_history(address, days=days, skipped=skipped)
+    report_files = [] if reports is None else open_reports(reports, skipped=skipped)
+    report = _clean_all(
+        connection, files, report_files, skipped=skipped, hasher=hasher, delay=label_delay_seconds, progress=progress
+    )
     if not report.rows_kept:
         raise CleaningError(f"history {address}: no usable transaction\n{report.render()}")
     for entity in statistics.ENTITIES:
@@ -141,16 +153,73 @@ def prepare(
     return report
 
 
+def _clean_all(
+    connection: duckdb.DuckDBPyConnection,
+    files: list[HistoryFile],
+    report_files: list[HistoryFile],
+    *,
+    skipped: list[str] | None,
+    hasher: IdHasher,
+    delay: int,
+    progress: Callable[[str], None],
+) -> CleaningReport:
+    """Clean the files, without those that break off further on than their columns if there is leave to skip them."""
+    while True:
+        try:
+            report = _clean(connection, files, report_files, hasher=hasher, delay=delay, progress=progress)
+        except UnreadableFileError as first:
+            if skipped is None:
+                raise
+            broken = {str(error.path) for error in unreadable_files(connection, [*files, *report_files])}
+            broken.add(str(first.path))
+            files, report_files = (
+                [file for file in some if str(file.path) not in broken] for some in (files, report_files)
+            )
+            if not files:
+                raise
+            skipped += sorted(broken)
+        else:
+            return replace(report, files_skipped=tuple(skipped or ()))
+
+
+def _clean(
+    connection: duckdb.DuckDBPyConnection,
+    files: list[HistoryFile],
+    report_files: list[HistoryFile],
+    *,
+    hasher: IdHasher,
+    delay: int,
+    progress: Callable[[str], None],
+) -> CleaningReport:
+    """Make the table `transactions` of some files."""
+    with _raw_tables(connection, [*files, *report_files]):
+        lines = read_verdicts(connection, report_files) if report_files else (0, 0)
+        progress("reading ids")
+        connection.execute(f"CREATE OR REPLACE VIEW history AS {history_sql(files)}")
+        for entity in statistics.ENTITIES:
+            _hash_ids(connection, entity, getattr(hasher, entity))
+        _drop_tables(connection, UNREADABLE_LINES)  # so far it counts the lines of two readings
+        for table, query in cleaning_sql(label_delay_seconds=delay).items():
+            if _STEPS[table]:
+                progress(_STEPS[table])
+            _create(connection, table, query)
+            if table == "classified" and report_files:
+                _create(connection, table, judged_sql())
+        return _report(connection, lines=lines)
+
+
 @contextmanager
 def _raw_tables(connection: duckdb.DuckDBPyConnection, files: Sequence[HistoryFile]) -> Iterator[None]:
     """Leave no table with a raw id behind, and name the file where reading fails half-way."""
     # The least and the greatest value that a Parquet file notes of a column leave NaN out; DuckDB believes them.
     connection.execute("SET disabled_optimizers = 'statistics_propagation'")
     try:
-        yield
-    except duckdb.Error:
-        find_unreadable(connection, files)
-        raise
+        with readable(connection, [file.path for file in files]):
+            try:
+                yield
+            except duckdb.Error:
+                find_unreadable(connection, files)
+                raise
     finally:
         connection.execute("RESET disabled_optimizers")
         connection.execute("DROP VIEW IF EXISTS history")
@@ -202,7 +271,7 @@ def _report(connection: duckdb.DuckDBPyConnection, *, lines: tuple[int, int]) ->
         " COUNT(*) FILTER ((tx_fraud = 1) <> (tx_fraud_scenario > 0)) FROM transactions",
     )
     dropped = {cause: counts.get(cause, 0) for cause in CAUSES} | {"repeated_transaction_id": usable - kept}
-    dropped["unreadable_row"] += _unreadable_lines(connection)
+    dropped["unreadable_row"] += unreadable_lines(connection)
     return CleaningReport(
         rows_read=kept + sum(dropped.values()),
         rows_kept=kept,
@@ -212,14 +281,6 @@ def _report(connection: duckdb.DuckDBPyConnection, *, lines: tuple[int, int]) ->
         report_lines=lines[0],
         report_lines_unusable=lines[1],
     )
-
-
-def _unreadable_lines(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return how many lines of CSV were not even text; without CSV there is no table of them."""
-    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if UNREADABLE_LINES not in tables:
-        return 0
-    return _one(connection, f"SELECT COUNT(*) FROM (SELECT DISTINCT file_id, line FROM {UNREADABLE_LINES}) AS lines")[0]
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:

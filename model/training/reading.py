@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.types as pat
 
+from model.training.addresses import PlacedFile
 from model.transaction import COLUMNS, REPORT_COLUMN
 
 REQUIRED = (*COLUMNS, "tx_fraud")
@@ -29,9 +30,12 @@ _LABEL_WORDS = ("('', 'nan', 'null')", "('0', '0.0', 'false')", "('1', '1.0', 't
 
 @dataclass(frozen=True, slots=True)
 class HistoryFile:
-    """One checked file: its format (`parquet`, `csv` or `csv.gz`) and the types of its columns, all text in CSV."""
+    """One checked file: its format (`parquet`, `csv` or `csv.gz`) and the types of its columns, all text in CSV.
 
-    path: Path
+    A query over files of a store needs `model.training.addresses.readable` around it.
+    """
+
+    path: Path | PlacedFile
     format: str
     columns: dict[str, pa.DataType]
 
@@ -53,7 +57,7 @@ def history_sql(files: Sequence[HistoryFile]) -> str:
     for file in files:
         shape = (file.format, *((name, str(kind)) for name, kind in file.columns.items()))
         groups.setdefault(shape, []).append(file)
-    return "\nUNION ALL\n".join(_select(group) for group in groups.values())
+    return "\nUNION ALL\n".join(_select(group[0], _source(group)) for group in groups.values())
 
 
 def sample_sql(file: HistoryFile, names: Sequence[str], *, rows: int) -> str:
@@ -65,15 +69,24 @@ def sample_sql(file: HistoryFile, names: Sequence[str], *, rows: int) -> str:
     return f"SELECT {counts} FROM ({first} LIMIT {rows}) AS sample"
 
 
-def _select(files: Sequence[HistoryFile]) -> str:
-    first = files[0]
+def lines_sql(file: HistoryFile, *, lines: str) -> str:
+    """Return what `history_sql` answers for a file of CSV whose lines, without the first, are the column `line`."""
+    return _select(file, _rows(file, lines))
+
+
+def column_sql(name: str, kind: pa.DataType) -> str:
+    """Return the expression that brings one column of Parquet to the shape of `history_sql`."""
+    return _brought_to_shape(name, name, kind)
+
+
+def _select(first: HistoryFile, source: str) -> str:
     columns = [
         f"{_brought_to_shape(_reference(first, name), name, first.columns.get(name, pa.null()))}"
         f" AS {name.replace('_datetime', '_seconds')}"
         for name in (*REQUIRED, *OPTIONAL)
     ]
     readable = "TRUE" if first.format == "parquet" else "fields IS NOT NULL"
-    return f"SELECT\n    {readable} AS readable,\n    " + ",\n    ".join(columns) + f"\nFROM {_source(files)}"
+    return f"SELECT\n    {readable} AS readable,\n    " + ",\n    ".join(columns) + f"\nFROM {source}"
 
 
 def _reference(file: HistoryFile, name: str) -> str:
@@ -94,7 +107,11 @@ def _source(files: Sequence[HistoryFile]) -> str:
     paths = ", ".join(quoted(_escaped(file.path)) for file in files)
     if files[0].format == "parquet":
         return f"read_parquet([{paths}], hive_partitioning = false)"
-    lines = f"read_csv([{paths}], {_LINES}, compression = '{_COMPRESSION[files[0].format]}')"
+    return _rows(files[0], f"read_csv([{paths}], {_LINES}, compression = '{_COMPRESSION[files[0].format]}')")
+
+
+def _rows(file: HistoryFile, lines: str) -> str:
+    """Return the rows that a table of lines holds: their fields, or null where a line has too few or too many."""
     fields = f"""
         CASE
             WHEN NOT CONTAINS(line, '"') THEN STRING_SPLIT(line, ',')
@@ -106,7 +123,7 @@ def _source(files: Sequence[HistoryFile]) -> str:
             )
         END"""
     split = f"SELECT {fields} AS fields FROM {lines} AS lines WHERE TRIM(line, {WHITE}) <> ''"
-    count = len(files[0].columns)
+    count = len(file.columns)
     return f"(SELECT CASE WHEN LEN(fields) = {count} THEN fields END AS fields FROM ({split}) AS split) AS rows"
 
 
@@ -154,9 +171,10 @@ def _label(value: str, kind: pa.DataType) -> str:
     )
 
 
-def _escaped(path: Path) -> str:
-    """Return the path as a DuckDB pattern that matches it alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path.absolute()))
+def _escaped(path: Path | PlacedFile) -> str:
+    """Return the path, or the address, as a DuckDB pattern that matches it alone."""
+    text = str(path.absolute()) if isinstance(path, Path) else str(path)
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def quoted(text: str) -> str:

@@ -9,16 +9,19 @@ from string import Template
 import duckdb
 
 from model import statistics
-from model.training.history import HistoryError, check_files, find_files, history_sql
+from model.address import Location, is_remote
+from model.training.addresses import open_address
+from model.training.history import FileAt, HistoryError, check_files, find_files, history_sql, unreadable_lines
 from model.training.reading import HistoryFile
 from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, epoch_seconds
 
 REQUIRED_OF_REPORTS = ("transaction_id", REPORT_COLUMN)
+USABLE_LINES = "(SELECT * FROM report_lines WHERE usable) AS usable"
 TABLES = ("report_lines", "verdicts")
 _SQL = Path(statistics.__file__).parent / "sql"
 
 
-def find_reports(address: Path) -> list[tuple[Path, str]]:
+def find_reports(address: Location) -> list[tuple[FileAt, str]]:
     """Return the files of reports and their formats; a folder may be empty, but must be there.
 
     Raises
@@ -29,15 +32,16 @@ def find_reports(address: Path) -> list[tuple[Path, str]]:
     try:
         return find_files(address)
     except HistoryError:
-        if address.is_dir():
+        # In a store without folders, one that is there holds at least a note, `_manifest.json` or `.keep`.
+        if open_address(address).exists() if is_remote(address) else Path(address).is_dir():
             return []
         raise
 
 
-def open_reports(address: Path) -> list[HistoryFile]:
+def open_reports(address: Location, *, skipped: list[str] | None = None) -> list[HistoryFile]:
     """Return the files of reports with their columns checked; errors as of `model.training.history.open_history`."""
     found = find_reports(address)
-    return check_files(found, required=REQUIRED_OF_REPORTS) if found else []
+    return check_files(found, required=REQUIRED_OF_REPORTS, skipped=skipped) if found else []
 
 
 def usable_line_sql() -> str:
@@ -45,6 +49,15 @@ def usable_line_sql() -> str:
     return (
         f"readable AND COALESCE(transaction_id, '') NOT IN ('', '{MISSING_ID}') AND COALESCE(tx_fraud, 1) IN (0, 1)"
         f" AND COALESCE(report_seconds, 0) BETWEEN {epoch_seconds(EARLIEST)} AND {epoch_seconds(LATEST) - 1}"
+    )
+
+
+def report_lines_sql(*, lines: str) -> str:
+    """Return the query for the table `report_lines`: what each line says, and whether it can be used."""
+    return (
+        # Who reports a transaction and says no more means a fraud.
+        "SELECT transaction_id, COALESCE(tx_fraud, 1) AS tx_fraud, report_seconds,"
+        f" COALESCE({usable_line_sql()}, FALSE) AS usable FROM {lines} AS lines"
     )
 
 
@@ -60,13 +73,8 @@ def judged_sql() -> str:
 
 def read_verdicts(connection: duckdb.DuckDBPyConnection, files: list[HistoryFile]) -> tuple[int, int]:
     """Make the table `verdicts` of some files; return how many lines there were, and how many could not be used."""
-    connection.execute(
-        "CREATE OR REPLACE TABLE report_lines AS"
-        # Who reports a transaction and says no more means a fraud.
-        " SELECT transaction_id, COALESCE(tx_fraud, 1) AS tx_fraud, report_seconds,"
-        f" COALESCE({usable_line_sql()}, FALSE) AS usable FROM ({history_sql(files)}) AS lines"
-    )
-    verdicts = verdicts_sql(reports="(SELECT * FROM report_lines WHERE usable) AS usable")
-    connection.execute(f"CREATE OR REPLACE TABLE verdicts AS {verdicts}")
+    connection.execute(f"CREATE OR REPLACE TABLE report_lines AS {report_lines_sql(lines=f'({history_sql(files)})')}")
+    connection.execute(f"CREATE OR REPLACE TABLE verdicts AS {verdicts_sql(reports=USABLE_LINES)}")
     counted = connection.execute("SELECT COUNT(*), COUNT(*) FILTER (NOT usable) FROM report_lines").fetchall()
-    return int(counted[0][0]), int(counted[0][1])
+    lost = unreadable_lines(connection)
+    return int(counted[0][0]) + lost, int(counted[0][1]) + lost

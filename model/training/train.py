@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.address import Location
 from model.registry import Version, open_publisher
 from model.settings import Settings
 from model.training.evaluation import Evaluation
@@ -30,14 +31,14 @@ class TrainingOutcome:
 
 
 def train(
-    address: str | Path, *, settings: Settings, tracking_uri: str, appoint: bool = False, progress: bool = True
+    address: Location, *, settings: Settings, tracking_uri: str, appoint: bool = False, progress: bool = True
 ) -> TrainingOutcome:
     """Train on a history and publish model and statistics.
 
     Parameters
     ----------
     address
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
     tracking_uri
         MLflow registry, as `model.registry.open_publisher` takes it.
     appoint

@@ -52,7 +52,7 @@ class Kafka(Server):
 
         config = {key.replace("_", "."): value for key, value in settings.items()}
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
-        client = AdminClient({"bootstrap.servers": self.bootstrap})  # its answers die with it
+        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})  # its answers die with it
         try:
             client.create_topics([topic])[name].result(30)
         except KafkaException as error:
@@ -101,7 +101,7 @@ class Kafka(Server):
         if not listens(self.port):  # asked too early, the client would print that nobody is there
             return False
         try:
-            AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=5)
+            AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3}).list_topics(timeout=5)
         except KafkaException:
             return False
         return True

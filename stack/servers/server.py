@@ -76,8 +76,12 @@ class Server:
         """Remove what lies outside its folder."""
 
     def runs(self) -> bool:
-        """Return whether its process is there."""
+        """Return whether its processes are there."""
         return all(self._pid(part) is not None for part in self._parts())
+
+    def any_runs(self) -> bool:
+        """Return whether one of its processes is there."""
+        return any(self._pid(part) is not None for part in self._parts())
 
     def _parts(self) -> tuple[str, ...]:
         """Return the names of its processes, in the order of their start."""
@@ -104,6 +108,8 @@ class Server:
         part = part or self.name
         if self._pid(part) is not None:
             return
+        if part in (self.name, self._parts()[0]) and listens(self.port):
+            raise ServerError(f"{self.name}: port {self.port} of {self.folder} is used by another process")
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],
@@ -149,7 +155,8 @@ class Server:
     def _is_ours(self, pid: int) -> bool:
         """Return whether a process still works in its folder: its id may belong to another one by now."""
         with suppress(OSError):
-            return Path(f"/proc/{pid}/cwd").readlink() == self.home
+            where = Path(f"/proc/{pid}/cwd").readlink()
+            return self.home in (where, *where.parents)  # some go down into their content
         lister = ["ps", "-o", "command=", "-p", str(pid)]
         return str(self.home) in subprocess.run(lister, capture_output=True, text=True, check=False).stdout
 

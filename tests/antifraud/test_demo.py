@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from antifraud.demo import Example, _rendered
+from antifraud.demo import Example, rendered
 
 PATIENCE = 240  # seconds; only what hangs takes as long
 CUTOFFS = {"review": 0.05, "decline": 0.5}
@@ -38,7 +38,7 @@ def answer(*contributions: float, decision: str = "approve", score: float = 0.00
 
 
 def test_a_payment_and_its_decision_read_well_on_plain_paper() -> None:
-    shown = _rendered(Example("An ordinary payment", PAYMENT), answer(-2, 1, -0.5, 0.25, 0.1, -0.03, -0.04), CUTOFFS)
+    shown = rendered(Example("An ordinary payment", PAYMENT), answer(-2, 1, -0.5, 0.25, 0.1, -0.03, -0.04), CUTOFFS)
     assert shown.splitlines() == [
         "",
         "An ordinary payment: 1,234.50 on Wednesday 1 April 2026, 09:05 UTC",
@@ -57,7 +57,7 @@ def test_a_payment_and_its_decision_read_well_on_plain_paper() -> None:
 
 def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    shown = _rendered(Example("A", PAYMENT), answer(2, -1, 0, 0, 0, 0, decision="decline", score=0.97), CUTOFFS)
+    shown = rendered(Example("A", PAYMENT), answer(2, -1, 0, 0, 0, 0, decision="decline", score=0.97), CUTOFFS)
     assert "\033[1m\033[31mDECLINE\033[0m" in shown
     assert "\033[31m████████████\033[0m  Reason 0" in shown
     assert "\033[32m██████      \033[0m  Reason 1" in shown
@@ -65,7 +65,7 @@ def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_payment_of_which_nothing_speaks_either_way_is_shown_too() -> None:
-    shown = _rendered(Example("A", PAYMENT), answer(0, 0, 0, 0, 0, 0), CUTOFFS)
+    shown = rendered(Example("A", PAYMENT), answer(0, 0, 0, 0, 0, 0), CUTOFFS)
     assert "   +0.00                Reason 0" in shown
 
 
@@ -249,5 +249,5 @@ def test_a_history_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_the_numbers_of_an_answer_are_not_changed_by_showing_it() -> None:
     found: Mapping[str, Any] = answer(1, 2)
     before = json.dumps(found)
-    _rendered(Example("A", PAYMENT), dict(found), CUTOFFS)
+    rendered(Example("A", PAYMENT), dict(found), CUTOFFS)
     assert json.dumps(found) == before

@@ -24,6 +24,7 @@ FILES = Path(__file__).parents[2] / "helm" / "files"
 FOREIGN = {
     "up": "Prometheus itself, one for each scraped target",
     "kube_cronjob_created": "kube-state-metrics, docs/metrics/workload/cronjob-metrics.md",
+    "kube_cronjob_spec_suspend": "kube-state-metrics, docs/metrics/workload/cronjob-metrics.md",
     "kube_cronjob_status_last_successful_time": "kube-state-metrics, docs/metrics/workload/cronjob-metrics.md",
 }
 # Labels that Prometheus or the operator puts on every sample of a target.

@@ -27,7 +27,7 @@ from model.registry import (
     open_publisher,
     open_reader,
 )
-from tests.integration.mlflow_server import mlflow_server
+from tests.integration.mlflow_server import mlflow_server, platform
 from tests.model.registry.others import Other, crash_between, others, race_for_an_alias, take_over_from_the_dead
 
 pytestmark = pytest.mark.integration
@@ -35,10 +35,15 @@ pytestmark = pytest.mark.integration
 FILES = {"manifest.json": b"{}", "model.txt": os.urandom(3 * 2**20), "sub/rows-1.bin": b"\0\1", "empty": b""}
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
+@pytest.fixture(scope="module", params=["SQLite and a folder", "PostgreSQL and S3"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("server")
+    if request.param == "SQLite and a folder":
+        with mlflow_server(home) as address:
+            yield address
+    else:
+        with platform(home) as found:
+            yield found.mlflow.url
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
-"""The life of a model from first training to rollback: the operators' commands, a real MLflow server, one service.
+"""The life of a model from first training to rollback: the operators' commands, MLflow on PostgreSQL and S3, a service.
 
-The service is started once, with the first champion, and follows everything else without a restart.
+Neither the commands nor the service have keys of S3 or of the database. The service is started once, with the first
+champion, and follows everything else without a restart.
 """
 
 import json
@@ -21,7 +22,7 @@ import pytest
 from model.registry import CHALLENGER, CHAMPION, CURRENT, MODEL_NAME, STATISTICS_NAME, open_publisher
 from model.settings import load_settings
 from tests.conftest import ID_KEY
-from tests.integration.mlflow_server import mlflow_server
+from tests.integration.mlflow_server import platform
 from tests.integration.test_under_load import Instance
 from tests.service.shelf import wait_until
 
@@ -93,8 +94,8 @@ class Town:
 @pytest.fixture(scope="module")
 def town(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     home = tmp_path_factory.mktemp("registry")
-    with mlflow_server(home) as address:
-        yield Town(tmp_path_factory.mktemp("town"), history, address)
+    with platform(home) as found:
+        yield Town(tmp_path_factory.mktemp("town"), history, found.mlflow.url)
 
 
 def version(instance: Instance) -> dict[str, Any]:

@@ -17,7 +17,22 @@ QUERIES = {
 }
 # As sqlglot names them: Spark's CAST is its TryCast, a WHEN its If.
 FUNCTIONS = {
-    *("And", "Case", "Cast", "Coalesce", "Count", "Floor", "Greatest", "If", "Max", "Or", "RowNumber", "Sum", "TryCast")
+    *(
+        "And",
+        "Case",
+        "Cast",
+        "Coalesce",
+        "Count",
+        "Exists",
+        "Floor",
+        "Greatest",
+        "If",
+        "Max",
+        "Or",
+        "RowNumber",
+        "Sum",
+        "TryCast",
+    )
 }
 TYPES = {"BIGINT", "DOUBLE", "DECIMAL(38, 0)", "DECIMAL(19, 0)"}
 NO_STANDARD = (

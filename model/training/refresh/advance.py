@@ -6,8 +6,10 @@ from pathlib import Path
 
 import duckdb
 
+from model.address import Location
 from model.settings import Settings
-from model.statistics import LONGEST_WINDOW, Snapshot, hour_text
+from model.statistics import HOUR, LONGEST_WINDOW, Snapshot, hour_text
+from model.training.addresses import Days
 from model.training.history import connect
 from model.training.prepare import CleaningReport
 from model.training.progress import Stages
@@ -37,22 +39,31 @@ class Task:
         Hour and manifest of the statistics in use; None where there are none.
     """
 
-    history: Path
-    reports: Path | None
+    history: Location
+    reports: Location | None
     folder: Path
     rules: Rules
     hasher: IdHasher
     memory_limit: str
     threads: int
+    skip_unreadable: bool = False
     as_of_hour: int | None = None
     current_hour: int | None = None
     current_digest: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings, history: Path, *, reports: Path | None, folder: Path) -> "Task":
+    def of(cls, settings: Settings, history: Location, *, reports: Location | None, folder: Path) -> "Task":
         """Return the task that the settings give, for the last hour of the history."""
         rules, hasher = Rules.of(settings), settings.id_hasher()
-        return cls(history, reports, folder, rules, hasher, settings.memory_limit, settings.threads)
+        limits = settings.memory_limit, settings.threads, settings.skip_unreadable_files
+        return cls(history, reports, folder, rules, hasher, *limits)
+
+    @property
+    def days(self) -> Days | None:
+        """The days of transactions that can matter to the statistics of the hour; None where the history gives it."""
+        if self.as_of_hour is None:
+            return None
+        return Days.of_seconds(self.rules.earliest_hour(self.as_of_hour) * HOUR, self.as_of_hour * HOUR)
 
     @property
     def recipe(self) -> dict[str, str]:
@@ -98,7 +109,7 @@ def advance(task: Task, *, stages: Stages, say: Callable[[str], None]) -> Fresh:
     if task.as_of_hour is not None:
         refuse_backwards(task.current_hour, as_of_hour=task.as_of_hour)
     stages.begin("looking for files")
-    found = find_sources(task.history, task.reports)
+    found = find_sources(task.history, task.reports, days=task.days)
     place = task.folder / STATE
     reason = "there is none yet"
     if place.exists():
@@ -156,8 +167,11 @@ class _Attempt:
     ) -> Fresh:
         task, stages, numbers = self.task, self.stages, state.numbered(changed, known)
         stages.begin("reading files", parts=max(1, len(changed.new)), unit="files")
-        with Reader(connection, task.hasher, task.rules) as reader:
+        with Reader(connection, task.hasher, task.rules, skip_unreadable=task.skip_unreadable) as reader:
             incoming = reader.read(changed.new, numbers, among_others=bool(known), on_file=stages.part)
+        # A file that was skipped is new to the next run too.
+        changed = changed.without(incoming.skipped)
+        numbers = {source: number for source, number in numbers.items() if source in changed.new}
         stages.begin("updating the state")
         with state_errors():
             hour = task.as_of_hour if task.as_of_hour is not None else last_hour(connection, changed)

@@ -140,6 +140,7 @@ class RefreshOutcome:
             "rows_kept": self.cleaning.rows_kept,
             "rows_too_old": self.too_old,
             "dropped": self.cleaning.dropped,
+            "files_skipped": list(self.cleaning.files_skipped),
             "report_lines_read": self.reports.read,
             "report_lines_unusable": self.reports.unusable,
             "customers": self.customers,

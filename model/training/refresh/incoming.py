@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from model.statistics import ENTITIES
-from model.training.history import check_files, find_unreadable, history_sql
+from model.training.addresses import readable
+from model.training.history import UnreadableFileError, check_files, find_unreadable, history_sql
 from model.training.prepare import cleaning_sql
 from model.training.reading import REQUIRED, UNREADABLE_LINES, HistoryFile
 from model.training.refresh.contract import ReportLines, Rules
@@ -41,10 +42,14 @@ _SALT_OF = "what stands before a transaction id that is hashed for the state of 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What was read: rows of history by the cause why they cannot be used (None: they can), and lines of reports."""
+    """What was read: rows of history by the cause why they cannot be used (None: they can), and lines of reports.
+
+    `skipped` are the sources that cannot be read, with their places; nothing of them was.
+    """
 
     causes: Mapping[str | None, int]
     reports: ReportLines
+    skipped: Mapping[Source, str]
 
 
 def columns_sql(columns: Mapping[str, str]) -> str:
@@ -58,11 +63,14 @@ class Reader:
     A raw id is hashed once, in whatever number of files it stands; the tables with raw ids go when the block ends.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, hasher: IdHasher, rules: Rules) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, hasher: IdHasher, rules: Rules, *, skip_unreadable: bool = False
+    ) -> None:
         self._connection = connection
         self._hasher = hasher
         self._salt = "".join(f"{part(_SALT_OF) % 2**64:016x}" for part in (hasher.customer, hasher.terminal))
         self._classified = cleaning_sql(label_delay_seconds=rules.label_delay)["classified"]
+        self._skipped: dict[Source, str] | None = {} if skip_unreadable else None
         self._causes: Counter[str | None] = Counter()
         self._lines: Counter[bool] = Counter()
 
@@ -103,21 +111,34 @@ class Reader:
         HistoryError
             If one cannot be read, or lacks a column.
         """
-        for source, file in _checked(sources, among_others=among_others):
+        for source, file in _checked(sources, among_others=among_others, skipped=self._skipped):
             read = self._read_rows if source.kind == HISTORY else self._read_reports
-            self._bring_in(file)
-            read(numbers[source])
+            if self._is_brought_in(source, file):
+                read(numbers[source])
             on_file()
-        return Incoming(dict(self._causes), ReportLines(self._lines.total(), self._lines[False]))
+        lines = ReportLines(self._lines.total(), self._lines[False])
+        return Incoming(dict(self._causes), lines, self._skipped or {})
+
+    def _is_brought_in(self, source: Source, file: HistoryFile) -> bool:
+        """Read a file, and return whether it could be; one that cannot be is noted where there is leave to skip it."""
+        try:
+            self._bring_in(file)
+        except UnreadableFileError as error:
+            if self._skipped is None:
+                raise
+            self._skipped[source] = str(error.path)
+            return False
+        return True
 
     def _bring_in(self, file: HistoryFile) -> None:
         """Read a file once: all further work sees the same rows, even if somebody is writing to it."""
         self._drop(UNREADABLE_LINES, f"{UNREADABLE_LINES}_scans")
-        try:
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE history AS {history_sql([file])}")
-        except duckdb.Error:
-            find_unreadable(self._connection, [file])
-            raise
+        with readable(self._connection, [file.path]):
+            try:
+                self._connection.execute(f"CREATE OR REPLACE TEMP TABLE history AS {history_sql([file])}")
+            except duckdb.Error:
+                find_unreadable(self._connection, [file])
+                raise
 
     def _read_rows(self, number: int) -> None:
         for entity in ENTITIES:
@@ -167,12 +188,20 @@ class Reader:
             self._connection.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def _checked(sources: Mapping[Source, Found], *, among_others: bool) -> list[tuple[Source, HistoryFile]]:
-    """Check the columns of all files before any is read."""
+def _checked(
+    sources: Mapping[Source, Found], *, among_others: bool, skipped: dict[Source, str] | None
+) -> list[tuple[Source, HistoryFile]]:
+    """Check the columns of all files before any is read; those that cannot be read are noted if they may be skipped."""
     checked: list[tuple[Source, HistoryFile]] = []
     for kind, required in ((HISTORY, REQUIRED), (REPORTS, REQUIRED_OF_REPORTS)):
         chosen = {source: place for source, place in sources.items() if source.kind == kind}
         if chosen:
             places = [(place.path, place.format) for place in chosen.values()]
-            checked += zip(chosen, check_files(places, required=required, among_others=among_others), strict=True)
+            names: list[str] | None = None if skipped is None else []
+            files = check_files(places, required=required, among_others=among_others, skipped=names)
+            # By their text: a place in a store has a client of its own, which cannot be hashed.
+            known = {str(file.path): file for file in files}
+            checked += [(source, known[str(at.path)]) for source, at in chosen.items() if str(at.path) in known]
+            if skipped is not None:
+                skipped |= {source: str(at.path) for source, at in chosen.items() if str(at.path) not in known}
     return checked

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from model.address import Location
 from model.registry import STATISTICS_NAME, Version, open_publisher
 from model.settings import Settings
 from model.training.progress import Stages
@@ -23,7 +24,7 @@ LAST_RUN = "last_run.json"
 
 
 def refresh(
-    history: Path,
+    history: Location,
     *,
     settings: Settings,
     tracking_uri: str,
@@ -36,7 +37,7 @@ def refresh(
     Parameters
     ----------
     history
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
     tracking_uri
         MLflow registry, as `model.registry.open_publisher` takes it.
     as_of_hour

@@ -4,7 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.training.history import find_files
+from model.address import Location
+from model.training.addresses import Days, PlacedFile, with_tags
+from model.training.history import FileAt, find_files
 from model.training.reports import find_reports
 
 HISTORY, REPORTS = "history", "reports"
@@ -12,19 +14,24 @@ HISTORY, REPORTS = "history", "reports"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file as it was found: `kind` is `HISTORY` or `REPORTS`, `name` its path below the address given."""
+    """One file as it was found: `kind` is `HISTORY` or `REPORTS`, `name` its path below the address given.
+
+    `tag` is what a store or a manifest says of its content, the ETag or SHA-256; where there is one, the time of change
+    is of no account and 0.
+    """
 
     kind: str
     name: str
     size: int
     mtime_ns: int
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """Where a source lies and how it is written (`parquet`, `csv`, `csv.gz`)."""
 
-    path: Path
+    path: FileAt
     format: str
 
 
@@ -35,28 +42,50 @@ class Changes:
     new: Mapping[Source, Found]
     gone: Collection[int]
 
+    def without(self, skipped: Collection[Source]) -> "Changes":
+        """Return the changes without files that could not be read."""
+        return Changes({source: place for source, place in self.new.items() if source not in skipped}, self.gone)
 
-def find_sources(history: Path, reports: Path | None) -> dict[Source, Found]:
+
+def find_sources(history: Location, reports: Location | None, *, days: Days | None = None) -> dict[Source, Found]:
     """Return all files of a history and, if given, of reports.
 
     Size and time are noted before a file is read: if it changes meanwhile, the next run reads it again.
 
+    Parameters
+    ----------
+    days
+        The days that matter: folders `date=YYYY-MM-DD/` of the history of others are left out. Of reports none are.
+
     Raises
     ------
+    AddressError
+        If a store fails.
     HistoryError
         If there is no file of history, or no such file or folder of reports. A folder of reports may be empty.
     """
-    sources = _find(HISTORY, history)
-    return sources if reports is None else sources | _find(REPORTS, reports)
+    sources = _sources(HISTORY, history, find_files(history, days=days))
+    return sources if reports is None else sources | _sources(REPORTS, reports, find_reports(reports))
 
 
-def _find(kind: str, address: Path) -> dict[Source, Found]:
-    found = {}
-    for path, written in find_files(address) if kind == HISTORY else find_reports(address):
-        facts = path.stat()
-        name = path.relative_to(address).as_posix() if path != address else path.name
-        found[Source(kind, name, facts.st_size, facts.st_mtime_ns)] = Found(path, written)
-    return found
+def _sources(kind: str, address: Location, found: list[tuple[FileAt, str]]) -> dict[Source, Found]:
+    formats = [written for _, written in found]
+    if isinstance(address, Path):
+        places = [path for path, _ in found if isinstance(path, Path)]
+        sources = [_local_source(kind, path, address) for path in places]
+        return {source: Found(*place) for source, place in zip(sources, found, strict=True)}
+    files = with_tags([file for file, _ in found if isinstance(file, PlacedFile)])
+    return {_placed_source(kind, file): Found(file, form) for file, form in zip(files, formats, strict=True)}
+
+
+def _local_source(kind: str, path: Path, address: Path) -> Source:
+    facts = path.stat()
+    name = path.relative_to(address).as_posix() if path != address else path.name
+    return Source(kind, name, facts.st_size, facts.st_mtime_ns)
+
+
+def _placed_source(kind: str, file: PlacedFile) -> Source:
+    return Source(kind, file.name, file.size, 0 if file.tag else file.modified_ns, file.tag)
 
 
 def changes(known: Mapping[Source, int], found: Mapping[Source, Found]) -> Changes:

@@ -22,12 +22,19 @@ from model.training.refresh.contract import RefreshBusyError, Rules, StateError
 from model.training.refresh.incoming import REPORT_COLUMNS, ROW_COLUMNS, columns_sql
 from model.training.refresh.sources import Changes, Source
 
-FORMAT = 1
+FORMAT = 2
 _TABLES = {
     "rows": ROW_COLUMNS,
     "reports": REPORT_COLUMNS,
     "repeated": {"transaction_id": "UBIGINT", "rows": "BIGINT"},
-    "files": {"file_id": "INTEGER", "kind": "VARCHAR", "name": "VARCHAR", "size": "BIGINT", "mtime_ns": "BIGINT"},
+    "files": {
+        "file_id": "INTEGER",
+        "kind": "VARCHAR",
+        "name": "VARCHAR",
+        "size": "BIGINT",
+        "mtime_ns": "BIGINT",
+        "tag": "VARCHAR",
+    },
     "notes": {"name": "VARCHAR", "value": "VARCHAR"},
 }
 _NOT_DAMAGE = ("No space left", "Could not write")
@@ -112,7 +119,7 @@ class State:
 
     def known(self) -> dict[Source, int]:
         """Return the files whose rows are in the state, with their numbers."""
-        files = self._connection.execute("SELECT kind, name, size, mtime_ns, file_id FROM state.files").fetchall()
+        files = self._connection.execute("SELECT kind, name, size, mtime_ns, tag, file_id FROM state.files").fetchall()
         return {Source(*facts): number for *facts, number in files}
 
     def numbered(self, changes: Changes, known: Mapping[Source, int]) -> dict[Source, int]:
@@ -154,8 +161,8 @@ class State:
 
     def _take_in(self, numbers: Mapping[Source, int]) -> None:
         for source, number in numbers.items():
-            facts = [number, source.kind, source.name, source.size, source.mtime_ns]
-            self._connection.execute("INSERT INTO state.files VALUES (?, ?, ?, ?, ?)", facts)
+            facts = [number, source.kind, source.name, source.size, source.mtime_ns, source.tag]
+            self._connection.execute("INSERT INTO state.files VALUES (?, ?, ?, ?, ?, ?)", facts)
         self._connection.execute("INSERT INTO state.rows SELECT * FROM incoming_rows")
         self._connection.execute("INSERT INTO state.reports SELECT * FROM incoming_reports")
 

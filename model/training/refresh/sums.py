@@ -63,6 +63,7 @@ def cleaning_report(connection: duckdb.DuckDBPyConnection, incoming: Incoming) -
         dropped=dropped,
         labels_missing=missing,
         labels_against_scenario=against,
+        files_skipped=tuple(sorted(incoming.skipped.values())),
     )
 
 

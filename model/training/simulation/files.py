@@ -1,20 +1,21 @@
 """A simulated history on disk: one Parquet file a day, and a summary once it is complete."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from model.address import Location
+from model.training.addresses import Place, open_address
 from model.training.simulation.dirt import make_dirty, to_columns
 from model.training.simulation.payments import Scenario, draw_day
 from model.training.simulation.population import Population, draw_population
@@ -45,7 +46,7 @@ SCHEMA = pa.schema(
 class SimulationSummary:
     """Count what the folder holds after a simulation."""
 
-    folder: Path
+    folder: Location
     days: int
     rows: int
     frauds_by_scenario: dict[str, int]
@@ -61,7 +62,7 @@ class SimulationSummary:
         return self.frauds / self.rows if self.rows else 0.0
 
 
-def simulate(settings: SimulationSettings, folder: Path, *, progress: bool = True) -> SimulationSummary:
+def simulate(settings: SimulationSettings, folder: Location, *, progress: bool = True) -> SimulationSummary:
     """Write the history into `folder`, one `transactions-YYYY-MM-DD.parquet` a day, and `_simulation.json` at the end.
 
     The same settings give the same bytes (with the same NumPy and PyArrow). Days that the folder already holds are
@@ -71,7 +72,8 @@ def simulate(settings: SimulationSettings, folder: Path, *, progress: bool = Tru
     ----------
     settings : SimulationSettings
         One of `PROFILES`, or your own.
-    folder : Path
+    folder : Path or str
+        A path, `s3://bucket/prefix` or `hdfs://host:port/path`.
         Created if missing. It may hold days of the same settings, and no other Parquet file.
     progress : bool
         Whether to show a bar over the days; without a terminal there is none either way.
@@ -80,12 +82,17 @@ def simulate(settings: SimulationSettings, folder: Path, *, progress: bool = Tru
     ------
     SimulationError
         When the folder holds other transactions, or cannot be written (disk full, no permission).
+    AddressError
+        If a store fails.
     """
+    place = open_address(folder)
     with _os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign_files(settings, folder)
-        _remove_temporary_files(folder)
-        records = _complete_days(settings, folder, progress=progress)
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_temporary_files(folder)
+        present = _day_names(place)
+        _refuse_foreign_files(settings, place, present)
+        records = _complete_days(settings, place, present, progress=progress)
         return _write_summary(settings, folder, records)
 
 
@@ -98,26 +105,35 @@ class DayRecord:
     frauds_by_scenario: dict[str, int]
 
 
-def _complete_days(settings: SimulationSettings, folder: Path, *, progress: bool) -> list[DayRecord]:
+def _day_names(place: Place) -> list[str]:
+    """Return the names of the Parquet files that are there."""
+    if not place.exists():
+        return []
+    return sorted(name for name in place.below() if name.endswith(".parquet") and "/" not in name)
+
+
+def _complete_days(
+    settings: SimulationSettings, place: Place, present: list[str], *, progress: bool
+) -> list[DayRecord]:
     """Return the record of each day, writing the days that the folder lacks."""
-    missing = [day for day in range(settings.days) if not _day_path(settings, folder, day).exists()]
+    missing = [day for day in range(settings.days) if _day_name(settings, day) not in present]
     if missing:
         # The summary says that a history is complete; while days are missing it must not.
-        (folder / SUMMARY_NAME).unlink(missing_ok=True)
+        place.delete(SUMMARY_NAME)
     population = draw_population(settings) if missing else None
     records: list[DayRecord] = []
     for day in tqdm(range(settings.days), desc="Simulating", unit="day", disable=None if progress else True):
-        path = _day_path(settings, folder, day)
+        file = place.join(_day_name(settings, day))
         if population is not None and day in missing:
             first_id = records[-1].next_id if records else 0
-            records.append(_write_day(settings, population, path, day=day, first_id=first_id))
+            records.append(_write_day(settings, population, file, day=day, first_id=first_id))
         else:
-            records.append(_read_record(path))
+            records.append(_read_record(file))
     return records
 
 
 def _write_day(
-    settings: SimulationSettings, population: Population, path: Path, *, day: int, first_id: int
+    settings: SimulationSettings, population: Population, file: Place, *, day: int, first_id: int
 ) -> DayRecord:
     payments = draw_day(settings, population, day)
     columns = to_columns(settings, payments, day=day, first_id=first_id)
@@ -128,12 +144,12 @@ def _write_day(
     record = DayRecord(first_id + len(payments), len(columns["transaction_id"]), frauds)
     note = json.dumps({"settings": _fingerprint(settings), **asdict(record)})
     table = pa.table(columns, schema=SCHEMA.with_metadata({METADATA_KEY: note}))
-    with _atomic_file(path) as sink:
+    with file.writing() as sink:
         pq.write_table(table, sink, compression="zstd")
     return record
 
 
-def _write_summary(settings: SimulationSettings, folder: Path, records: list[DayRecord]) -> SimulationSummary:
+def _write_summary(settings: SimulationSettings, folder: Location, records: list[DayRecord]) -> SimulationSummary:
     frauds = {
         name: sum(record.frauds_by_scenario[name] for record in records) for name in records[0].frauds_by_scenario
     }
@@ -143,21 +159,20 @@ def _write_summary(settings: SimulationSettings, folder: Path, records: list[Day
         "rows": rows,
         "frauds_by_scenario": frauds,
     }
-    with _atomic_file(folder / SUMMARY_NAME) as sink:
-        sink.write((json.dumps(content, indent=2) + "\n").encode())
+    open_address(folder).write_bytes(SUMMARY_NAME, (json.dumps(content, indent=2) + "\n").encode())
     return SimulationSummary(folder=folder, days=settings.days, rows=rows, frauds_by_scenario=frauds)
 
 
-def _refuse_foreign_files(settings: SimulationSettings, folder: Path) -> None:
+def _refuse_foreign_files(settings: SimulationSettings, place: Place, present: list[str]) -> None:
     """Raise when a Parquet file of the folder is not a day of this very history."""
-    for path in sorted(folder.glob("*.parquet")):
-        found = _read_note(path).get("settings")
-        if found is None or DAY_FILE.fullmatch(path.name) is None:
-            raise SimulationError(f"{folder} holds {path.name}, which no simulation wrote; choose another folder")
+    for name in present:
+        found = _read_note(place.join(name)).get("settings")
+        if found is None or DAY_FILE.fullmatch(name) is None:
+            raise SimulationError(f"{place} holds {name}, which no simulation wrote; choose another folder")
         if difference := _difference(_fingerprint(settings), found):
-            raise SimulationError(f"{folder} holds days of other settings: {difference}; choose another folder")
-        if path.name > _day_path(settings, folder, settings.days - 1).name:
-            raise SimulationError(f"{folder} holds more than days={settings.days}, such as {path.name}")
+            raise SimulationError(f"{place} holds days of other settings: {difference}; choose another folder")
+        if name > _day_name(settings, settings.days - 1):
+            raise SimulationError(f"{place} holds more than days={settings.days}, such as {name}")
 
 
 def _difference(asked: dict[str, Any], found: dict[str, Any]) -> str:
@@ -173,50 +188,37 @@ def _fingerprint(settings: SimulationSettings) -> dict[str, Any]:
     return values
 
 
-def _read_record(path: Path) -> DayRecord:
-    note = _read_note(path)
+def _read_record(file: Place) -> DayRecord:
+    note = _read_note(file)
     return DayRecord(note["next_id"], note["rows"], note["frauds_by_scenario"])
 
 
-def _read_note(path: Path) -> dict[str, Any]:
+def _read_note(file: Place) -> dict[str, Any]:
     """Return what `_write_day` noted in the file; nothing when another program wrote it."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        with file.open_input() as source:
+            metadata = pq.read_schema(source).metadata or {}
     except pa.ArrowInvalid as error:
-        raise SimulationError(f"{path} is not a readable Parquet file; delete it or choose another folder") from error
+        raise SimulationError(f"{file} is not a readable Parquet file; delete it or choose another folder") from error
     note: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, b"{}"))
     return note
 
 
-def _day_path(settings: SimulationSettings, folder: Path, day: int) -> Path:
-    return folder / f"transactions-{settings.start + timedelta(days=day)}.parquet"
-
-
-@contextmanager
-def _atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that becomes `path` at the end, or nothing when the writing fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as sink:
-            yield sink
-            sink.flush()
-            os.fsync(sink.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _day_name(settings: SimulationSettings, day: int) -> str:
+    return f"transactions-{settings.start + timedelta(days=day)}.parquet"
 
 
 def _remove_temporary_files(folder: Path) -> None:
     """Remove what a killed run could not."""
-    for pattern in (".transactions-*.tmp", f".{SUMMARY_NAME}.*.tmp"):
+    for pattern in (".transactions-*", f".{SUMMARY_NAME}.*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _os_errors(folder: Path) -> Iterator[None]:
+def _os_errors(folder: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror or error
+        reason = "it is a file" if isinstance(folder, Path) and folder.is_file() else error.strerror or error
         raise SimulationError(f"cannot write the simulation into {folder}: {reason}") from error

@@ -31,28 +31,34 @@ class BudgetError(ValueError):
 class BudgetTable:
     """What each budget would have done, in rows with growing `budget` and the figures of the test as `test`."""
 
-    source: Path
+    source: str
     rows: Sequence[Mapping[str, Any]]
 
 
-def read_budgets(report: Path) -> BudgetTable:
+def read_budgets(report: Path, *, called: object = None) -> BudgetTable:
     """Return the table of budgets that an evaluation, or else a training, left in its report.
+
+    Parameters
+    ----------
+    called
+        What people call the report, if it is a copy of one that lies elsewhere.
 
     Raises
     ------
     BudgetError
         If there is none.
     """
+    name = report if called is None else called
     for path in (report / TRAINING, report / EVALUATION):
         try:
             rows = json.loads(path.read_text(encoding="utf-8")).get("budgets")
         except FileNotFoundError:
             continue
         except (ValueError, AttributeError):
-            raise BudgetError(f"{path}: not a report of this product") from None
+            raise BudgetError(f"{name}/{path.name}: not a report of this product") from None
         if rows:
-            return BudgetTable(path, sorted(rows, key=lambda row: float(row["budget"])))
-    raise BudgetError(f"{report}: no table of budgets there; run `antifraud train` or `antifraud evaluate` first")
+            return BudgetTable(f"{name}/{path.name}", sorted(rows, key=lambda row: float(row["budget"])))
+    raise BudgetError(f"{name}: no table of budgets there; run `antifraud train` or `antifraud evaluate` first")
 
 
 def figures_at(table: BudgetTable, budget: float) -> dict[str, float | None]:

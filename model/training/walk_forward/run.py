@@ -8,9 +8,11 @@ from typing import Any
 import duckdb
 import lightgbm as lgb
 
+from model.address import Location
 from model.features import schema_fingerprint
 from model.settings import Settings
 from model.statistics import ENTITIES, HOUR, tiles_sql
+from model.training.addresses import Days
 from model.training.dataset import read_dataset, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.fit import TrainingError
@@ -81,7 +83,7 @@ class _Cell:
 
 
 def evaluate_history(
-    address: str | Path, report: Path, *, settings: Settings, plan: EvaluationPlan, progress: bool = True
+    address: Location, report: Path, *, settings: Settings, plan: EvaluationPlan, progress: bool = True
 ) -> dict[str, Any]:
     """Evaluate a history as the product would have served it, and write `evaluation.json`, `.txt` and `.html`.
 
@@ -115,6 +117,8 @@ def evaluate_history(
                 hasher=hasher,
                 label_delay_seconds=delay,
                 reports=settings.reports,
+                days=Days.of_seconds(None, plan.until),
+                skip_unreadable=settings.skip_unreadable_files,
                 progress=stages.step,
             )
             prepared = _until(connection, cleaning, plan.until, label_delay=delay)

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.training.history import HistoryError, connect, find_unreadable, history_sql, open_history
+from model.training.addresses import Days, open_address, snapshot
+from model.training.history import (
+    HistoryError,
+    HistoryFile,
+    UnreadableFileError,
+    connect,
+    find_unreadable,
+    history_sql,
+    open_history,
+)
 from model.transaction import REPORT_COLUMN
 from tests.model.training.histories import START, Row, csv_text, moment, payment, write_csv, write_parquet
 
@@ -529,6 +538,64 @@ def test_a_file_that_breaks_off_in_the_middle_is_found_and_named(tmp_path: Path)
     files = open_history(tmp_path)
     with duckdb.connect() as connection, pytest.raises(HistoryError, match=r"b\.parquet: not a readable parquet file"):
         find_unreadable(connection, files)
+
+
+def test_one_unreadable_file_among_a_thousand_is_named_or_left_out_if_asked(tmp_path: Path) -> None:
+    first = write_parquet(tmp_path / "day-0000.parquet", [payment(1)]).read_bytes()
+    for number in range(1, 1000):
+        (tmp_path / f"day-{number:04}.parquet").write_bytes(first if number != 617 else first[:-9])
+    with pytest.raises(UnreadableFileError, match=r"day-0617\.parquet: not a readable parquet file") as caught:
+        open_history(tmp_path)
+    assert caught.value.path == tmp_path / "day-0617.parquet"
+    skipped: list[str] = []
+    assert len(open_history(tmp_path, skipped=skipped)) == 999
+    assert skipped == [str(tmp_path / "day-0617.parquet")]
+
+
+def test_where_nothing_can_be_read_nothing_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(HistoryError, match=f"history {tmp_path}: none of its files can be read"):
+        open_history(tmp_path, skipped=[])
+
+
+def test_a_column_that_is_missing_is_no_reason_to_skip(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [payment(1)])
+    write_parquet(tmp_path / "b.parquet", [{"transaction_id": 1}])
+    with pytest.raises(HistoryError, match=r"b\.parquet: column tx_datetime is missing"):
+        open_history(tmp_path, skipped=[])
+
+
+# --- folders of days, and snapshots -----------------------------------------------------------------------------------
+
+
+def test_folders_of_other_days_are_not_opened(tmp_path: Path) -> None:
+    for day in range(1, 10):
+        file = tmp_path / f"tx_date=2026-01-0{day}" / "part.parquet"
+        if 4 <= day <= 7:
+            write_parquet(file, [payment(day)])
+        else:  # to open it would be an error
+            write_csv(file, b"no Parquet")
+    days = Days(date(2026, 1, 5), date(2026, 1, 6))
+    assert [folder_of(file) for file in open_history(tmp_path, days=days)] == [
+        f"tx_date=2026-01-0{n}" for n in range(4, 8)
+    ]
+    with pytest.raises(HistoryError, match="no folder is of the days asked for, 2027-01-05 to"):
+        open_history(tmp_path, days=Days(date(2027, 1, 5)))
+
+
+def folder_of(file: HistoryFile) -> str:
+    assert isinstance(file.path, Path)
+    return file.path.parent.name
+
+
+def test_of_a_folder_with_a_manifest_its_snapshot_is_the_history(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "source.parquet", [payment(1)])
+    place = open_address(tmp_path / "history")
+    place.write_bytes("stray.parquet", b"no Parquet")
+    for number in (1, 2):
+        with snapshot(place) as draft:
+            draft.upload(f"date=2026-03-0{number}/a.parquet", tmp_path / "source.parquet")
+    assert [folder_of(file) for file in open_history(tmp_path / "history")] == ["date=2026-03-02"]
 
 
 def test_a_whole_history_has_no_unreadable_file(tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ def test_the_report_is_written_as_json(tmp_path: Path, scratch: duckdb.DuckDBPyC
         "labels_against_scenario": 0,
         "report_lines": 0,
         "report_lines_unusable": 0,
+        "files_skipped": [],
     }
 
 
@@ -491,11 +492,12 @@ def test_what_reports_say_takes_the_place_of_what_rows_say(tmp_path: Path, scrat
         {"transaction_id": 3, "report_datetime": None, "tx_fraud": 0},
         {"transaction_id": MISSING, "report_datetime": moment(START + HOUR), "tx_fraud": 1},
     ]
-    reports = write_csv(tmp_path / "reports" / "1.csv", lines).parent
+    text = csv_text(lines).encode() + b"\xff is no text\n"
+    reports = write_csv(tmp_path / "reports" / "1.csv", text).parent
     report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)
     assert labels(scratch) == {1: (1, 5), 2: (0, 24), 3: (1, 24), 4: (1, 90)}
-    assert (report.report_lines, report.report_lines_unusable, report.rows_read) == (6, 2, 4)
-    assert re.search(r"lines of reports that cannot be used +2\n", report.render())
+    assert (report.report_lines, report.report_lines_unusable, report.rows_read) == (7, 3, 4)
+    assert re.search(r"lines of reports that cannot be used +3\n", report.render())
     left = {row[0] for row in scratch.execute("SHOW TABLES").fetchall()}
     assert left == {"transactions", "customer_tiles", "terminal_tiles"}
 
@@ -514,3 +516,36 @@ def test_reports_without_a_time_column_are_refused_by_name(tmp_path: Path, scrat
     reports = write_csv(tmp_path / "reports" / "1.csv", "transaction_id,tx_fraud\n1,1\n")
     with pytest.raises(HistoryError, match=r"1\.csv.*report_datetime"):
         prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)
+
+
+# --- files that cannot be read ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", [slice(0, None), slice(100, 3000)])  # from its first byte, or in its middle only
+def test_unreadable_files_are_skipped_only_if_asked_and_never_silently(
+    broken: slice, tmp_path: Path, scratch: duckdb.DuckDBPyConnection
+) -> None:
+    history = tmp_path / "history"
+    for number, name in enumerate("abc"):
+        write_parquet(history / f"{name}.parquet", [payment(5000 * number + i) for i in range(5000)])
+    content = bytearray((history / "b.parquet").read_bytes())
+    content[broken] = b"\xff" * len(content[broken])
+    (history / "b.parquet").write_bytes(content)
+    with pytest.raises(HistoryError, match=r"b\.parquet: not a readable parquet file"):
+        clean(scratch, history)
+    report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, skip_unreadable=True)
+    assert report.rows_kept == 10_000
+    assert report.files_skipped == (str(history / "b.parquet"),)
+    assert "FILES THAT CANNOT BE READ, skipped as asked for" in report.render()
+    assert f"skipped: {history / 'b.parquet'}" in report.render()
+
+
+def test_unreadable_reports_are_skipped_too(tmp_path: Path, scratch: duckdb.DuckDBPyConnection) -> None:
+    history = write_parquet(tmp_path / "h.parquet", [payment(1), payment(2)])
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/a.parquet").write_bytes(b"no Parquet")
+    write_parquet(tmp_path / "reports/b.parquet", [{"transaction_id": 1, "report_datetime": moment(START + DAY)}])
+    report = prepare(
+        scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=tmp_path / "reports", skip_unreadable=True
+    )
+    assert (report.report_lines, len(report.files_skipped)) == (1, 1)

@@ -1,13 +1,11 @@
 import json
 import os
 import pickle
-import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ import pytest
 
 from antifraud.cli import main
 from antifraud.verbs import retrain as verb
-from model.bundle import read_bundle, read_snapshot
 from model.registry import (
     CHALLENGER,
     CHAMPION,
@@ -23,108 +20,24 @@ from model.registry import (
     MODEL_NAME,
     STATISTICS_NAME,
     LockedError,
-    Publisher,
-    Version,
     embedded_uri,
-    open_publisher,
     open_reader,
 )
 from model.registry import lease as lease_module
-from model.settings import Settings, load_settings
 from model.statistics import hour_text
-from model.training import making, report_files
+from model.training import making
 from model.training import retrain as retrain_module
 from model.training import rival as rival_module
 from model.training.fit import TrainingError
 from model.training.gate import GateError, compare
 from model.training.history import HistoryError
-from model.training.periods import Periods, read_periods
+from model.training.periods import Periods
 from model.training.progress import Stages
-from model.training.retrain import LOCK, STAGES, RetrainOutcome, Verdict, retrain
+from model.training.promote import LOCK, Verdict
+from model.training.retrain import STAGES
+from tests.model.training.retrain_bank import GOOD, ID_KEY, POOR, Bank, moved_registry
 
-ID_KEY = "a key that only these tests know"
-POOR = {"trees": 1, "leaves": 2}
-GOOD = {"trees": 40, "learning_rate": 0.1}
-FEW_ROWS = {"gate_fpr_tolerance": 0.05}  # of a week of a small bank no false positive rate is sure
 CHILDREN = Path(__file__).with_name("retrain_children.py")
-
-
-@dataclass(frozen=True)
-class Bank:
-    """A work folder with its registry."""
-
-    folder: Path
-
-    @property
-    def uri(self) -> str:
-        return embedded_uri(self.folder)
-
-    def settings(self, **given: Any) -> Settings:
-        return load_settings(**(FEW_ROWS | {"id_key": ID_KEY, "work_folder": self.folder, "threads": 1} | given))
-
-    def retrain(self, **given: Any) -> RetrainOutcome:
-        return retrain("unread", settings=self.settings(**given), tracking_uri=self.uri, progress=False)
-
-    def publisher(self) -> Publisher:
-        return open_publisher(self.uri)
-
-    def alias(self, name: str, alias: str) -> Version | None:
-        return self.publisher().find_alias(name, alias)
-
-    def aliases(self) -> dict[str, str | None]:
-        names = {CHAMPION: MODEL_NAME, CHALLENGER: MODEL_NAME, CURRENT: STATISTICS_NAME}
-        found = {alias: self.alias(name, alias) for alias, name in names.items()}
-        return {alias: version.version if version else None for alias, version in found.items()}
-
-    def verified(self, name: str, alias: str) -> bool:
-        """Read a version as a pod does; raise if it is not complete and right."""
-        version = self.alias(name, alias)
-        assert version is not None
-        folder = self.folder / "checked" / f"{name}-{version.version}"
-        if not folder.exists():
-            open_reader(self.uri).download(version, folder)
-        read = read_bundle if name == MODEL_NAME else read_snapshot
-        digest, key = version.tags["manifest_sha256"], self.settings().id_hasher().fingerprint
-        return read(folder, id_key_fingerprint=key, manifest_sha256=digest) is not None
-
-
-@pytest.fixture(scope="module")
-def periods(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Periods:
-    """The tests' small bank, cleaned and looked up once."""
-    settings = load_settings(id_key=ID_KEY)
-    hasher, scratch = settings.id_hasher(), tmp_path_factory.mktemp("periods")
-    with Stages(2, shown=False) as stages:
-        return read_periods(history, settings=settings, hasher=hasher, scratch=scratch, stages=stages)
-
-
-@pytest.fixture(scope="module")
-def poor(periods: Periods, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work folder whose champion is one poor tree, the first model there was."""
-    bank = Bank(tmp_path_factory.mktemp("poor") / "work")
-    with pytest.MonkeyPatch.context() as patch:
-        fast(patch, periods)
-        first = bank.retrain(**POOR)
-    assert (first.verdict, first.champion, first.reasons) == (
-        Verdict.PROMOTED,
-        None,
-        ("There was no champion yet.",),
-    )
-    return bank.folder
-
-
-def fast(patch: pytest.MonkeyPatch, periods: Periods) -> None:
-    """Clean and draw nothing again."""
-    patch.setattr(making, "read_periods", lambda *_, **__: periods)
-    patch.setattr(report_files, "write_figures", lambda folder, **_: folder.mkdir())
-
-
-@pytest.fixture
-def bank(poor: Path, periods: Periods, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bank:
-    """A copy of the bank with the poor champion."""
-    fast(monkeypatch, periods)
-    moved_registry(poor, tmp_path / "work")
-    return Bank(tmp_path / "work")
-
 
 # --- promoted, kept, overtaken ----------------------------------------------------------------------------------------
 
@@ -312,8 +225,9 @@ def test_every_verdict_has_its_code_and_its_words(
 ) -> None:
     outcome = bank.retrain(**POOR, gate_resamples=200)
     monkeypatch.setattr(retrain_module, "retrain", lambda *_, **__: replace(outcome, verdict=verdict))
-    codes = {"promoted": verb.PROMOTED, "kept": verb.KEPT, "overtaken": verb.BUSY}
-    assert code_of(bank, patch=monkeypatch) == codes[verdict] == {"promoted": 0, "kept": 10, "overtaken": 11}[verdict]
+    codes = {"promoted": verb.PROMOTED, "kept": verb.KEPT, "overtaken": verb.BUSY, "waiting": verb.WAITING}
+    expected = {"promoted": 0, "kept": 10, "overtaken": 11, "waiting": 0}[verdict]
+    assert code_of(bank, patch=monkeypatch) == codes[verdict] == expected
     assert f"\n{verdict.upper()}: " in capsys.readouterr().out
     assert code_of(bank, "--kept-is-success", patch=monkeypatch) == 0
 
@@ -401,20 +315,3 @@ class Later:
 
     def time(self) -> float:
         return time.time() + 1000
-
-
-def moved_registry(source: Path, target: Path) -> None:
-    """Copy an embedded registry to another place, with the addresses that it holds."""
-    shutil.copytree(source, target)
-    with sqlite3.connect(target / "mlflow.db") as database:
-        for table, column in (
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("model_versions", "source"),
-            ("model_versions", "storage_location"),
-        ):
-            database.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
-                (str(source), str(target)),
-            )
-    database.close()

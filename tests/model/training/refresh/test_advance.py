@@ -14,7 +14,7 @@ from model.training.refresh.advance import STATE, Fresh, Task, note_published
 from model.training.refresh.contract import RefreshBusyError, RefreshError, Rules
 from model.transaction import IdHasher
 from tests.model.training.histories import DAY, HASHER, START, moment, payment, write_csv
-from tests.model.training.refresh.banks import LABEL_DELAY, RULES, Bank, Report, from_scratch, refreshed, same
+from tests.model.training.refresh.banks import FIRST, LABEL_DELAY, RULES, Bank, Report, from_scratch, refreshed, same
 
 HOUR_AFTER = START // HOUR + 3
 
@@ -347,3 +347,38 @@ def test_no_raw_id_stands_in_the_state(bank: Bank) -> None:
     assert str(HASHER.customer("customer-4711-private")) in content["rows"]
     assert not any("4711" in text or "4712" in text for text in content.values())
     assert sorted(path.name for path in task.folder.iterdir()) == ["scratch", STATE]
+
+
+# --- files that cannot be read, and folders of days -------------------------------------------------------------------
+
+
+def test_a_broken_file_is_skipped_if_asked_and_taken_in_once_it_is_whole(tmp_path: Path) -> None:
+    bank, task = Bank(tmp_path), Bank(tmp_path).task()
+    for number, name in enumerate(("a.parquet", "b.parquet")):
+        bank.write(name, [payment(10 * number + i) for i in range(1, 6)])
+    whole = (bank.history / "b.parquet").read_bytes()
+    (bank.history / "b.parquet").write_bytes(whole[:-9])
+    with pytest.raises(HistoryError, match=r"b\.parquet: not a readable parquet file"):
+        refreshed(task)
+    task = dataclasses.replace(task, skip_unreadable=True)
+    for _ in range(2):  # each run says so again
+        fresh = refreshed(task)
+        assert fresh.cleaning.files_skipped == (str(bank.history / "b.parquet"),)
+    (bank.history / "b.parquet").write_bytes(whole)
+    fresh = refreshed(task)
+    assert (fresh.files_read, fresh.cleaning.rows_kept, fresh.cleaning.files_skipped) == (1, 5, ())
+    assert same(snapshot_of(fresh), expected_of(bank, fresh.as_of_hour))
+
+
+def test_only_folders_of_days_that_can_matter_are_read_and_later_ones_when_they_come(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    first = FIRST // DAY
+    for day in range(60):
+        rows = [payment(100 * day + n, tx_datetime=moment(FIRST + day * DAY + 3600 * n)) for n in range(1, 5)]
+        bank.write(f"date={moment(FIRST + day * DAY).date()}/part.parquet", rows)
+    # 30 days of the longest window, 10 in which reports may come, and one around each end.
+    for last, files in ((50, 42), (52, 2)):
+        hour = (first + last) * 24
+        fresh = refreshed(bank.task(as_of_hour=hour))
+        assert fresh.files_read == files
+        assert same(snapshot_of(fresh), expected_of(bank, hour))

@@ -1,0 +1,143 @@
+"""A prepared history as files, in one snapshot of `model.training.addresses`: there as a whole or not at all.
+
+transactions/date=YYYY-MM-DD/*.parquet     one row a payment, ids hashed
+customer_tiles/*.parquet                   sums of each hour
+terminal_tiles/*.parquet
+customer_statistics/*.parquet              sums as of one hour, where asked for
+terminal_statistics/*.parquet
+cleaning.json                              rows read, kept and dropped, by cause
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from model.address import Location
+from model.statistics import ENTITIES, hour_text, snapshot_sql
+from model.training.addresses import Draft, open_address, snapshot
+from model.training.prepare import CleaningReport, prepare
+from model.training.reading import quoted
+from model.transaction import IdHasher
+
+CLEANING = "cleaning.json"
+TRANSACTIONS = "transactions"
+TILES = tuple(f"{entity}_tiles" for entity in ENTITIES)
+STATISTICS = tuple(f"{entity}_statistics" for entity in ENTITIES)
+TABLES = (TRANSACTIONS, *TILES, *STATISTICS)
+LAST_HOUR: Literal["data"] = "data"
+_ROW_GROUP = 1_000_000
+
+AsOf = int | Literal["data"] | None
+"""Hour of the statistics, since 1970 UTC; `data` is the full hour after the last payment, None writes none."""
+
+
+def prepare_files(
+    connection: duckdb.DuckDBPyConnection,
+    history: Location,
+    out: Location,
+    *,
+    scratch: Path,
+    hasher: IdHasher,
+    label_delay_seconds: int,
+    as_of: AsOf = None,
+    reports: Location | None = None,
+    skip_unreadable: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> CleaningReport:
+    """Clean a history in DuckDB and write what comes of it.
+
+    Parameters
+    ----------
+    connection
+        A scratch database, as `model.training.history.connect` opens it.
+    history, hasher, label_delay_seconds, reports, skip_unreadable, progress
+        As for `model.training.prepare.prepare`; so are further errors.
+    out
+        Where files go: a path, `s3://bucket/prefix` or `hdfs://host:port/path`. Whoever reads it sees what an earlier
+        run wrote until this one has ended.
+    scratch
+        Folder for files on their way to a store.
+    as_of
+        Of which hour statistics are written, if any.
+
+    Raises
+    ------
+    AddressError
+        If the history's or the output's store fails.
+    """
+    with snapshot(open_address(out)) as draft:
+        report = prepare(
+            connection,
+            history,
+            hasher=hasher,
+            label_delay_seconds=label_delay_seconds,
+            reports=reports,
+            skip_unreadable=skip_unreadable,
+            progress=progress,
+        )
+        hour = _last_hour(connection) if as_of == LAST_HOUR else as_of
+        queries = {
+            TRANSACTIONS: "SELECT *, CAST(DATE '1970-01-01' + CAST(tx_hour // 24 AS INTEGER) AS VARCHAR) AS date"
+            " FROM transactions",
+            **{tiles: f"SELECT * FROM {tiles}" for tiles in TILES},
+            **statistics_queries(hour),
+        }
+        rows = {}
+        for table, query in queries.items():
+            progress(f"writing {table.replace('_', ' ')}")
+            rows[table] = _write(connection, draft, table, query, scratch=scratch)
+        note(draft, report=report, rows=rows, about=origin("duckdb", history, hasher, label_delay_seconds, hour))
+    return report
+
+
+def statistics_queries(as_of_hour: int | None) -> dict[str, str]:
+    """Return the queries over the tiles for the statistics of an hour, by the names of their tables."""
+    if as_of_hour is None:
+        return {}
+    return {
+        f"{entity}_statistics": snapshot_sql(entity, tiles=f"{entity}_tiles", as_of_hour=as_of_hour)
+        for entity in ENTITIES
+    }
+
+
+def origin(
+    engine: str, history: Location, hasher: IdHasher, label_delay_seconds: int, as_of_hour: int | None
+) -> dict[str, Any]:
+    """Return what a manifest says of how its files came about."""
+    return {
+        "engine": engine,
+        "history": str(history),
+        "id_key": hasher.fingerprint,
+        "label_delay_seconds": label_delay_seconds,
+        "as_of": None if as_of_hour is None else hour_text(as_of_hour),
+    }
+
+
+def note(draft: Draft, *, report: CleaningReport, rows: Mapping[str, int], about: Mapping[str, Any]) -> None:
+    """Write the cleaning report, and into the manifest how the files came about and how many rows each table has."""
+    with draft.writing(CLEANING) as sink:
+        sink.write((json.dumps(asdict(report), indent=2) + "\n").encode())
+    draft.about.update(about, rows=dict(rows))
+
+
+def _last_hour(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(connection.execute("SELECT MAX(tx_hour) + 1 FROM transactions").fetchall()[0][0])
+
+
+def _write(connection: duckdb.DuckDBPyConnection, draft: Draft, table: str, query: str, *, scratch: Path) -> int:
+    local = draft.place.is_local
+    folder = (Path(draft.place.path) if local else scratch) / table
+    folder.mkdir(parents=True, exist_ok=True)
+    target, partition = (folder, ", PARTITION_BY (date)") if table == TRANSACTIONS else (folder / "part-0.parquet", "")
+    counted = connection.execute(
+        f"COPY ({query}) TO {quoted(str(target.absolute()))}"
+        f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}{partition})"
+    ).fetchall()
+    for file in [] if local else sorted(folder.rglob("*.parquet")):
+        draft.upload(file.relative_to(scratch).as_posix(), file)
+        file.unlink()
+    return int(counted[0][0])
