@@ -64,11 +64,11 @@ def run(options: argparse.Namespace) -> int:
     with worked_on_here(options.report, settings.work_folder) as report:
         document = evaluate_history(options.history, report, settings=settings, plan=plan)
         print((report / "evaluation.txt").read_text(encoding="utf-8"), end="")
-        if not options.no_register:
-            run_id = register(document, report, tracking_uri=registry_uri(settings))
-            print(f"\nkept in the registry as run {run_id}", end="")
+        kept = "" if options.no_register else register(document, report, tracking_uri=registry_uri(settings))
     where = options.report / "evaluation.html" if isinstance(options.report, Path) else options.report
     print(f"\nreport: {where}")
+    if kept:
+        print(f"kept in the registry as run {kept}")
     return 0
 
 
