@@ -113,7 +113,6 @@ def prepare(place: Place) -> "BaseOperator":
             f"--out={place.prepare_out}",
             f"--engine={place.prepare_engine}",
             f"--as-of={place.as_of}",
-            "--replace",
         ],
         TRAIN,
         image=place.prepare_image,

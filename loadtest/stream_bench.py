@@ -19,6 +19,7 @@ from loadtest.cpu import QuotaError, cpu_group
 from loadtest.peers import machine
 from loadtest.peers.catalogue import PEERS, ROOT, SERVICE
 from loadtest.peers.processes import ServerError, pinned
+from loadtest.peers.report import BUSY
 from loadtest.peers.workload import Workload, WorkloadError, demo_bank, make_workload
 from loadtest.peers.wrk import LoadError, find_wrk
 from loadtest.report import PASSED, WRONG_USAGE
@@ -180,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from stack import servers
 
+    load_before = machine.load_average()
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     errors = (servers.Missing, servers.ServerError, StreamingError, ServerError, LoadError, WorkloadError)
     try:
@@ -191,11 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, previous)
     kept = True
     if rounds:
-        figures = _rate_figures(options, rounds)
+        figures = _rate_figures(options, rounds, load_before)
         _write(options.docs, SECTION, _rate_page(figures), figures)
         kept = figures["ratio"] >= 1
     if lag is not None:
-        figures = _circumstances() | asdict(lag) | {"grows": lag.grows}
+        figures = _circumstances(load_before) | asdict(lag) | {"grows": lag.grows}
         _write(options.docs, LAG_SECTION, _lag_page(lag, figures), figures)
         kept = kept and not lag.grows
     return PASSED if kept else MISSED
@@ -233,17 +235,18 @@ def _measure(options: argparse.Namespace) -> tuple[list[Round], Lag | None]:
     return rounds, lag
 
 
-def _circumstances() -> dict[str, Any]:
+def _circumstances(load_before: float) -> dict[str, Any]:
     return {
+        "load_before": load_before,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": machine.processor(),
         "system": machine.system(),
     }
 
 
-def _rate_figures(options: argparse.Namespace, rounds: list[Round]) -> dict[str, Any]:
+def _rate_figures(options: argparse.Namespace, rounds: list[Round], load_before: float) -> dict[str, Any]:
     stream, service = (statistics.median(getattr(one, name) for one in rounds) for name in ("stream", "service"))
-    return _circumstances() | {
+    return _circumstances(load_before) | {
         "messages": options.messages,
         "rounds": [asdict(one) for one in rounds],
         "stream_per_second": stream,
@@ -251,6 +254,16 @@ def _rate_figures(options: argparse.Namespace, rounds: list[Round]) -> dict[str,
         "ratio": round(stream / service, 3),
         "ancestor_per_second": ANCESTOR_RATE,
     }
+
+
+def _noise(figures: dict[str, Any]) -> str:
+    """Return a warning where other work went on."""
+    if figures["load_before"] <= BUSY:
+        return ""
+    return (
+        f"\n\nThe machine was not quiet: its load average was {figures['load_before']:.1f} before the first run. Trust "
+        "the ratio little and the absolute figures less."
+    )
 
 
 def _rate_page(figures: dict[str, Any]) -> str:
@@ -268,7 +281,7 @@ lay in the topic; the clock ran from a tenth of them to the last, by the offsets
 afterwards a reader of committed data counted exactly one decision for each payment. In between the service was measured
 on the same core, wrk on the other, 16 connections, the same payments. Both with all reasons, metrics and decision log.
 
-{table(["", "stream, decisions a second", "REST, answers a second", "ratio"], rows)}
+{table(["", "stream, decisions a second", "REST, answers a second", "ratio"], rows)}{_noise(figures)}
 
 The system before this one decided on {ANCESTOR_RATE} a second, and its queue grew; this is
 {stream / ANCESTOR_RATE:,.0f} times as many. Repeat: `make stack-tools`, then `make bench-stream`."""

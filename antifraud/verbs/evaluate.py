@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
-    from model.registry import registry_uri
+    from model.registry import RegistryError, registry_uri
     from model.training.addresses import worked_on_here
     from model.training.walk_forward.folds import FoldPlan
     from model.training.walk_forward.measuring import Resampling
@@ -64,11 +64,18 @@ def run(options: argparse.Namespace) -> int:
     with worked_on_here(options.report, settings.work_folder) as report:
         document = evaluate_history(options.history, report, settings=settings, plan=plan)
         print((report / "evaluation.txt").read_text(encoding="utf-8"), end="")
+        kept: str | RegistryError = ""
         if not options.no_register:
-            run_id = register(document, report, tracking_uri=registry_uri(settings))
-            print(f"\nkept in the registry as run {run_id}", end="")
+            try:
+                kept = register(document, report, tracking_uri=registry_uri(settings))
+            except RegistryError as error:
+                kept = error  # said once the report is where it was asked for
     where = options.report / "evaluation.html" if isinstance(options.report, Path) else options.report
     print(f"\nreport: {where}")
+    if isinstance(kept, RegistryError):
+        raise kept
+    if kept:
+        print(f"kept in the registry as run {kept}")
     return 0
 
 

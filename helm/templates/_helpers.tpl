@@ -104,6 +104,9 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- define "antifraud.landingPod" -}}
 {{- $root := .root -}}
 {{- $onClaim := hasPrefix "/history" .address -}}
+{{- if and $onClaim (not $root.Values.mlflow.enabled) (not $root.Values.history.folder) -}}
+{{- fail "history.folder must name the folder of the payments where landing writes to the same claim, or its files would be read as payments" -}}
+{{- end -}}
 restartPolicy: {{ ternary "Never" "Always" .once }}
 automountServiceAccountToken: false
 enableServiceLinks: false

@@ -171,7 +171,7 @@ def _listed(address: Location) -> list[tuple[FileAt, str]]:
     if not path.is_dir():
         return [(path, path.name)]
     if (path / MANIFEST_NAME).is_file():
-        return [(Path(file.place.path), file.name) for file in open_address(path).list_files()]
+        return [(Path(str(file)), file.name) for file in open_address(path).list_files()]
     public = [file for file in sorted(path.rglob("*")) if _is_public(file, path)]
     return [(file, file.relative_to(path).as_posix()) for file in public if file.is_file()]
 

@@ -215,13 +215,18 @@ class Member:
         self._insist(lambda: producer.commit_transaction(ASK_SECONDS))
 
     def _insist(self, question: Callable[[], object]) -> None:
-        """Ask again as long as the answer is that asking again helps."""
+        """Ask again as long as the answer is that asking again helps, but not for ever.
+
+        After a broker was restarted a client may go on without ever finding its coordinator again; a new one does. By
+        then the brokers have aborted the transaction themselves, or committed it: the offsets tell.
+        """
+        end = time.monotonic() + self._settings.stream_transaction_seconds
         while True:
             try:
                 question()
                 return
             except KafkaException as error:
-                if self._gone or not error.args[0].retriable():
+                if self._gone or not error.args[0].retriable() or time.monotonic() > end:
                     raise
                 self._show_connected(not is_away(error.args[0]))
                 self._note(error.args[0])
@@ -263,7 +268,7 @@ class Member:
         self._rewind_due = True
         if is_hopeless(error):
             raise StreamError(advice(error, self._settings))
-        if error.fatal() or not self._abort():
+        if error.fatal() or error.retriable() or not self._abort():
             fenced = error.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
             self._meters.transactions.labels("fenced" if fenced else "aborted").inc()
             why = "took over its transactions: does another process have the same FRAUD_STREAM_MEMBER?"

@@ -101,6 +101,13 @@ WRONG: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "for"), 5),
     ("HTTPRoute", ("spec", "rules", 0, "retry"), {"attempts": 2}),
     ("HTTPRoute", ("spec", "rules", 0, "timeouts", "request"), "5 seconds"),
+    ("PodMonitor", ("spec", "endpoints"), [{"port": "metrics"}]),
+    ("PodMonitor", ("spec", "podMetricsEndpoints", 0, "interval"), "15"),
+    ("ScaledObject", ("spec", "minReplicas"), 2),
+    ("ScaledObject", ("spec", "triggers", 0, "metadata", "lagThreshold"), 2000),
+    ("ScaledObject", ("spec", "triggers", 0, "metadata", "group"), "antifraud"),
+    ("ScaledObject", ("spec", "triggers", 0, "metadata", "sasl"), "SCRAM-SHA-512"),
+    ("TriggerAuthentication", ("spec", "secretTargetRef", 0, "parameter"), "user"),
 ]
 
 
@@ -109,7 +116,8 @@ def everything() -> list[Manifest]:
     """Objects of every kind that the chart has."""
     on = {"mlflow__enabled": True, "httpRoute__enabled": True, "httpRoute__gateway__name": "edge"}
     monitoring = {f"monitoring__{name}": True for name in ("serviceMonitor", "rules", "dashboard")}
-    return render(*settings(**on, **monitoring))
+    topics = {"stream__enabled": True, "stream__scaling__by": "lag", "kafka__secret": "kafka", "landing__enabled": True}
+    return render(*settings(**on, **monitoring, **topics, landing__reports="s3://bank/reports"))
 
 
 def kubeconform(manifest: Manifest, folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -53,7 +53,7 @@ def test_panels_lie_within_the_grid_and_none_over_another() -> None:
 
 
 def test_rows_stand_above_what_they_name() -> None:
-    assert [row["title"] for row in ROWS] == ["Answers", "Decisions", "Freshness"]
+    assert [row["title"] for row in ROWS] == ["Answers", "Decisions", "Freshness", "Topics"]
     assert min(panel["gridPos"]["y"] for panel in DASHBOARD["panels"]) == ROWS[0]["gridPos"]["y"]
 
 

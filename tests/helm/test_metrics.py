@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from model.settings import Settings
+from model.training.landing.metrics import Metrics
 from service.app import create_app
 from service.scorer import Loaded
+from service.stream.meters import Meters
 from service.upkeep import Upkeep
 from tests.helm.promql import Matcher, expressions, selectors
 from tests.service.wire import payment
@@ -25,6 +28,7 @@ FOREIGN = {
     "up": "Prometheus itself, one for each scraped target",
     "kube_cronjob_created": "kube-state-metrics, docs/metrics/workload/cronjob-metrics.md",
     "kube_cronjob_spec_suspend": "kube-state-metrics, docs/metrics/workload/cronjob-metrics.md",
+    "kube_deployment_status_replicas_available": "kube-state-metrics, docs/metrics/workload/deployment-metrics.md",
     "kube_cronjob_status_last_successful_time": "kube-state-metrics, docs/metrics/workload/cronjob-metrics.md",
 }
 # Labels that Prometheus or the operator puts on every sample of a target.
@@ -45,7 +49,7 @@ def queries() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def exposed(loaded: Loaded, settings: Settings) -> dict[str, Metric]:
-    """Return what a whole service exposes after a payment, a refused one and a probe, by name of the sample."""
+    """Return what a service after a payment, a refused one and a probe, a stream and a landing expose, by sample."""
     whole = settings.model_copy(update={"shadow_share": 0.5, "poll_seconds": 0})
     upkeep = Upkeep(whole, busy=lambda: False)
     with TestClient(create_app(whole, lambda _: loaded, upkeep=upkeep)) as client:
@@ -53,7 +57,16 @@ def exposed(loaded: Loaded, settings: Settings) -> dict[str, Metric]:
         assert client.post("/predict", json={}).status_code == 422
         assert client.get("/ready").status_code == 200
         families = list(text_string_to_metric_families(client.get("/metrics").text))
+    for registry in (_stream(), Metrics("decisions").registry):
+        families += text_string_to_metric_families(generate_latest(registry).decode())
     return {family.name + suffix: family for family in families for suffix in SUFFIXES[family.type]}
+
+
+def _stream() -> CollectorRegistry:
+    """Return the registry of a member of the stream that has one partition."""
+    registry = CollectorRegistry()
+    Meters(registry).lag.source = lambda: [(0, 7)]
+    return registry
 
 
 def test_queries_are_found_in_both_files() -> None:

@@ -20,6 +20,14 @@ OWN = {
     "DRAIN_SECONDS",
     "LABEL_DELAY",
     "REPORTS",
+    "STREAM_INPUT",
+    "STREAM_OUTPUT",
+    "STREAM_DEAD_LETTER",
+    "STREAM_GROUP",
+    "STREAM_MEMBER",
+    "STREAM_PORT",
+    "LANDING_REPORTS",
+    "LANDING_PORT",
 }
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
@@ -82,6 +90,25 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a scrape interval without a unit", {"monitoring__interval": "15"}),
     ("a label that is a number", {"monitoring__labels": {"release": 1}}),
     ("options of the simulation as one text", {"mlflow__simulate": "--profile small"}),
+    ("brokers without a port", {"kafka__bootstrap": "kafka"}),
+    ("brokers with a scheme", {"kafka__bootstrap": "kafka://kafka:9092"}),
+    ("a login in the brokers' address", {"kafka__bootstrap": "user:secret@kafka:9092"}),
+    ("an unknown way to speak to brokers", {"kafka__security": "tls"}),
+    ("a password among the values", {"kafka__password": "secret"}),
+    ("a topic with a slash", {"kafka__topics__payments": "bank/payments"}),
+    ("no time for a member to leave", {"stream__endSeconds": 10}),
+    ("a way to scale that there is not", {"stream__scaling__by": "memory"}),
+    ("a lag of nothing", {"stream__scaling__lag": 0}),
+    ("a setting of the stream for the service", {"settings": {"STREAM_BATCH": "100"}}),
+    ("a setting of the stream that the chart makes", {"stream__settings": {"STREAM_PORT": "80"}}),
+    ("one member's name for all", {"stream__settings": {"STREAM_MEMBER": "one"}}),
+    ("a setting of the landing for the stream", {"stream__settings": {"LANDING_EVERY": "1m"}}),
+    ("a landing of nothing", {"landing__enabled": True}),
+    ("a secret in an address", {"landing__decisions": "s3://key:secret@bucket/decisions"}),
+    ("a web address to land at", {"landing__decisions": "https://bucket/decisions"}),
+    ("a path that is on no volume", {"landing__reports": "/data/reports"}),
+    ("a path above the claim", {"landing__reports": "/history/../reports"}),
+    ("a landing schedule of six fields", {"landing__schedule": "0 2 * * * *"}),
     ("a value left empty", {"registry__uri": None}),
 ]
 
@@ -114,14 +141,25 @@ def test_a_route_without_a_gateway_is_refused_with_the_name_of_the_value() -> No
     assert "httpRoute.gateway.name must name the Gateway" in done.stderr
 
 
-def test_every_setting_of_the_product_is_the_services_or_the_jobs_or_made_by_the_chart() -> None:
-    service, jobs = (SCHEMA["properties"][name]["propertyNames"]["enum"] for name in ("settings", "jobSettings"))
-    assert sorted([*service, *jobs, *OWN]) == sorted(name.upper() for name in Settings.model_fields)
+def test_every_setting_of_the_product_is_of_one_part_or_made_by_the_chart() -> None:
+    top = SCHEMA["properties"]
+    parts = (top, top, top["stream"]["properties"], top["landing"]["properties"])
+    names = ("settings", "jobSettings", "settings", "settings")
+    given = [name for part, key in zip(parts, names, strict=True) for name in part[key]["propertyNames"]["enum"]]
+    brokers = [name.upper() for name in Settings.model_fields if name.startswith("kafka_")]
+    assert sorted([*given, *OWN, *brokers]) == sorted(name.upper() for name in Settings.model_fields)
 
 
 def test_every_object_is_closed_and_requires_what_the_templates_read() -> None:
     open_ones = [path for path, node in objects(SCHEMA, "") if node.get("additionalProperties") is not False]
-    assert sorted(open_ones) == ["/global", "/jobSettings", "/monitoring/labels", "/settings"]
+    assert sorted(open_ones) == [
+        "/global",
+        "/jobSettings",
+        "/landing/settings",
+        "/monitoring/labels",
+        "/settings",
+        "/stream/settings",
+    ]
     for path, node in objects(SCHEMA, ""):
         assert set(node.get("required", [])) == set(node.get("properties", {})) - {"global"}, path
 

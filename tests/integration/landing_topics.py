@@ -1,6 +1,7 @@
 """Topics with committed, aborted and broken records, and what a committed reader finds in them."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -79,20 +80,16 @@ def landed(folder: Path) -> list[tuple[Place, str]]:
     return rows
 
 
-def start_landing(bootstrap: str, topic: str, folder: object, *options: str) -> "subprocess.Popen[str]":
-    """Start `antifraud land --once` as a process of its own; its output is kept, in order."""
-    command = [sys.executable, "-m", "antifraud", "land", "--topic", "decisions", "--to", str(folder), "--once"]
+def start_landing(
+    bootstrap: str, topic: str, folder: object, *options: str, once: bool = True
+) -> "subprocess.Popen[str]":
+    """Start `antifraud land` as a process of its own; its output is kept, in order."""
+    command = [sys.executable, "-m", "antifraud", "land", "--topic", "decisions", "--to", str(folder)]
+    command += ["--once"] * once
     return subprocess.Popen(
         [*command, "--kafka-bootstrap", bootstrap, "--landing-port", "0", *options],
-        env=environment(topic),
+        env={**os.environ, "FRAUD_STREAM_OUTPUT": topic},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def environment(topic: str) -> dict[str, str]:
-    """Return the environment of such a process."""
-    import os
-
-    return {**os.environ, "FRAUD_STREAM_OUTPUT": topic}

@@ -277,6 +277,7 @@ def equal(one: Snapshot, other: Snapshot) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_simulated_trained_and_refreshed_on_s3_is_as_here_to_the_last_bit(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -302,6 +302,7 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
         "as_of": "data",
         "command": str(ANTIFRAUD),
         "retry_seconds": 1,
+        "prepare_out": str(tmp_path / "prepared"),
     }
     (tmp_path / "server").mkdir()
     with mlflow_server(tmp_path / "server") as uri:
@@ -324,8 +325,9 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
         assert "PROMOTED: fraud-model version 1 is the champion now" in logged
         assert airflow.last("fraud_retrain") == (
             "success",
-            {"train": ("success", 1), "gate": ("success", 1), "promote": ("success", 1)},
+            dict.fromkeys(("prepare", "train", "gate", "promote"), ("success", 1)),
         )
+        assert (tmp_path / "prepared" / "_manifest.json").is_file()
         assert aliases() == ("1", "1", "1")
         before = publisher.find_alias(STATISTICS_NAME, CURRENT)
 
@@ -343,7 +345,8 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
         assert "NOT PASSED: fraud-model version 2, held against champion version 1" in logged
         state, tasks = airflow.last("fraud_retrain")
         assert state == "success"
-        assert (tasks["train"], tasks["gate"]) == (("success", 1), ("skipped", 1))
+        assert tasks["prepare"] == tasks["train"] == ("success", 1)  # what was prepared before is replaced
+        assert tasks["gate"] == ("skipped", 1)
         assert tasks["promote"][0] == "skipped"
         assert aliases()[:2] == ("1", "2")
     assert desk.posts == []

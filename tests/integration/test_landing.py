@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from confluent_kafka import TopicCollection
+from confluent_kafka import TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.settings import load_settings
@@ -18,7 +19,7 @@ from model.training.landing import AwayError, LandingError, Tally, land
 from model.training.landing import run as landing_run
 from model.training.landing.store import Store
 from model.training.landing.topic import group_of
-from stack.servers import Kafka
+from stack.servers import Kafka, unused_port
 from tests.integration.landing_topics import Place, committed, decision, landed, produce, start_landing
 from tests.integration.started import started
 
@@ -194,8 +195,6 @@ def test_a_topic_that_is_not_there_is_named(kafka: Kafka, tmp_path: Path) -> Non
 def test_records_that_were_deleted_before_they_landed_are_an_error_that_says_what_to_do(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:
-    from confluent_kafka import TopicPartition
-
     run_once(kafka, topic, tmp_path)
     fill(kafka, topic, first=5000)
     client = AdminClient({"bootstrap.servers": kafka.bootstrap})
@@ -205,9 +204,15 @@ def test_records_that_were_deleted_before_they_landed_are_an_error_that_says_wha
         run_once(kafka, topic, tmp_path)
 
 
-def test_brokers_that_stay_away_end_it_after_its_patience(tmp_path: Path) -> None:
-    from stack.servers import unused_port
+def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
+    settings = load_settings(
+        kafka_bootstrap="127.0.0.1:1", kafka_security="ssl", kafka_ca_file=tmp_path / "no.crt", landing_port=0
+    )
+    with pytest.raises(LandingError, match=r"ssl\.ca\.location.*; see FRAUD_KAFKA_"):
+        land("decisions", str(tmp_path), settings=settings, once=True, stop=threading.Event(), say=print)
 
+
+def test_brokers_that_stay_away_end_it_after_its_patience(tmp_path: Path) -> None:
     said: list[str] = []
     settings = load_settings(kafka_bootstrap=f"127.0.0.1:{unused_port()}", landing_port=0, landing_patience="1s")
     with pytest.raises(AwayError, match="gave up after 1 s"):
@@ -246,8 +251,6 @@ def test_two_that_share_a_topic_and_one_that_leaves_land_each_record_once(
 
 
 def test_told_to_end_it_leaves_at_once_and_its_metrics_were_there(kafka: Kafka, topic: str, tmp_path: Path) -> None:
-    import httpx
-
     said: list[str] = []
     stop = threading.Event()
     settings = load_settings(
@@ -269,6 +272,26 @@ def test_told_to_end_it_leaves_at_once_and_its_metrics_were_there(kafka: Kafka, 
     assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 404
     stop.set()
     thread.join()
+
+
+def test_as_a_process_it_ends_by_sigterm_with_all_that_had_landed_told(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    process = start_landing(kafka.bootstrap, topic, tmp_path, "--landing-every", "1s", once=False)
+    wait_until(lambda: len(landed(tmp_path)) == 1200)
+    process.terminate()
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert "LANDED: 1,200 records in" in said
+    assert "Traceback" not in said
+
+
+def test_as_a_process_it_says_by_its_exit_code_that_brokers_are_away(tmp_path: Path) -> None:
+    process = start_landing(f"127.0.0.1:{unused_port()}", "any", tmp_path, "--landing-patience", "1s")
+    said, _ = process.communicate()
+    assert process.returncode == 3, said
+    assert "gave up after 1 s, the next run goes on from here" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

@@ -309,7 +309,7 @@ def ended(stream: StreamProcess) -> tuple[int, str]:
 
 
 def test_a_start_without_a_broker_says_so_and_ends_with_its_own_code(start: Start) -> None:
-    code, said = ended(start(kafka_bootstrap="127.0.0.1:1", stream_start_seconds="2"))
+    code, said = ended(start(kafka_bootstrap="127.0.0.1:1", stream_start_seconds="8"))
     assert code == 3
     assert "Kafka at 127.0.0.1:1 does not answer" in said
     assert "FRAUD_KAFKA_BOOTSTRAP" in said

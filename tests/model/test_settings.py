@@ -196,3 +196,14 @@ def test_a_misspelled_argument_is_refused_too() -> None:
 def test_every_rule_stands_beside_its_setting() -> None:
     source = inspect.getsource(Settings)
     assert all(f"\n    {name}: " in source for name in Settings.model_fields)
+
+
+def test_the_setting_of_reports_takes_an_address_and_refuses_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_REPORTS", "s3a://bank/reports/")
+    assert load_settings().reports == "s3://bank/reports"
+    monkeypatch.setenv("FRAUD_REPORTS", "var/reports")
+    assert load_settings().reports == Path("var/reports")
+    monkeypatch.setenv("FRAUD_REPORTS", "s3://key:secret@bank/reports")
+    with pytest.raises(SettingsError, match="FRAUD_REPORTS: an address with s3:// must hold no user") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)

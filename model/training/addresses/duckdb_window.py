@@ -21,7 +21,8 @@ class Window(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     Attributes
     ----------
     failure
-        What reading failed of, for DuckDB passes on only its text.
+        Why reading failed, for DuckDB puts its own words around it. Not the error itself, whose traceback would keep
+        the connection for good.
     """
 
     cachable = False
@@ -30,7 +31,7 @@ class Window(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
         super().__init__()
         self.protocol = scheme
         self.files: dict[str, PlacedFile] = {}
-        self.failure: AddressError | None = None
+        self.failure = ""
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """Return the one file that a pattern of `model.training.reading` stands for."""
@@ -106,7 +107,7 @@ class _WatchedFile(SteadyFile):
             with self._following:
                 return super().read(size)
         except AddressError as error:
-            self._window.failure = error
+            self._window.failure = str(error)
             raise
 
     def _take(self) -> int | None:
@@ -146,8 +147,8 @@ def readable(connection: duckdb.DuckDBPyConnection, files: Iterable[object]) -> 
 def raise_failed_read(connection: duckdb.DuckDBPyConnection) -> None:
     """Raise what a store failed of, if that is why a query of the connection failed."""
     for (number, _), window in _WINDOWS.items():
-        if number == id(connection) and window.failure is not None:
-            raise window.failure from None
+        if number == id(connection) and window.failure:
+            raise AddressError(window.failure) from None
 
 
 def _show(connection: duckdb.DuckDBPyConnection, files: list[PlacedFile]) -> list[str]:

@@ -98,10 +98,6 @@ class Place:
             return self
         return replace(self, address=f"{self.address.rstrip('/')}/{name}", path=f"{self.path.rstrip('/')}/{name}")
 
-    def parent(self) -> "Place":
-        """Return the folder that this is in."""
-        return replace(self, address=self.address.rpartition("/")[0], path=self.path.rpartition("/")[0])
-
     def info(self, name: str = "") -> pafs.FileInfo:
         """Return what is known of a file or folder; its `type` is `NotFound` where there is none."""
         place = self.join(name)

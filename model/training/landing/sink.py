@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from model.training.landing import topic as kafka
 from model.training.landing.buffers import Buffer, Limits
@@ -121,6 +121,8 @@ class Sink:
             self._run(group)
         except _StoppedError:
             pass
+        except KafkaException as error:
+            raise LandingError(f"topic {self._topic}: {error.args[0].str()}; see FRAUD_KAFKA_*") from error
         return self.tally
 
     def _run(self, group: str) -> None:

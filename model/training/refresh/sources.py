@@ -69,13 +69,15 @@ def find_sources(history: Location, reports: Location | None, *, days: Days | No
 
 
 def _sources(kind: str, address: Location, found: list[tuple[FileAt, str]]) -> dict[Source, Found]:
-    formats = [written for _, written in found]
-    if isinstance(address, Path):
-        places = [path for path, _ in found if isinstance(path, Path)]
-        sources = [_local_source(kind, path, address) for path in places]
-        return {source: Found(*place) for source, place in zip(sources, found, strict=True)}
-    files = with_tags([file for file, _ in found if isinstance(file, PlacedFile)])
-    return {_placed_source(kind, file): Found(file, form) for file, form in zip(files, formats, strict=True)}
+    tagged = iter(with_tags([file for file, _ in found if isinstance(file, PlacedFile)]))
+    sources = {}
+    for path, written in found:
+        if isinstance(path, Path):
+            sources[_local_source(kind, path, Path(address))] = Found(path, written)
+        else:
+            file = next(tagged)
+            sources[_placed_source(kind, file)] = Found(file, written)
+    return sources
 
 
 def _local_source(kind: str, path: Path, address: Path) -> Source:

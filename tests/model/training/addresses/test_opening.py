@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from model.settings import SettingsError, load_settings
 from model.training.addresses import AddressError, open_address
 
 
@@ -11,7 +10,6 @@ def test_a_path_is_a_place_on_this_machine(tmp_path: Path) -> None:
     assert place.is_local
     assert place.renames
     assert open_address(str(tmp_path)) == place
-    assert place.join("a/b").parent() == place.join("a")
 
 
 def test_opening_asks_nothing_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,14 +40,3 @@ def test_an_endpoint_that_is_none_is_refused_without_repeating_it(
     with pytest.raises(AddressError, match="AWS_ENDPOINT_URL must be http") as caught:
         open_address("s3://bank/history")
     assert endpoint not in str(caught.value)
-
-
-def test_the_setting_of_reports_takes_an_address_and_refuses_a_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FRAUD_REPORTS", "s3a://bank/reports/")
-    assert load_settings().reports == "s3://bank/reports"
-    monkeypatch.setenv("FRAUD_REPORTS", "var/reports")
-    assert load_settings().reports == Path("var/reports")
-    monkeypatch.setenv("FRAUD_REPORTS", "s3://key:secret@bank/reports")
-    with pytest.raises(SettingsError, match="FRAUD_REPORTS: an address with s3:// must hold no user") as caught:
-        load_settings()
-    assert "secret" not in str(caught.value)

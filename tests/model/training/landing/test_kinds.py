@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from model.training.landing.kinds import DECISION_KIND, REPORT_KIND, Kind, RejectedError, read_row
+from tests.service.wire import payment
 
 DECISION: dict[str, Any] = {
     "transaction_id": 1754155,
@@ -31,6 +33,19 @@ def test_a_decision_becomes_typed_columns_and_its_reasons_stay_json() -> None:
     assert found["statistics_as_of"] == datetime(2026, 11, 22, 13, tzinfo=UTC)
     assert (found["decision"], found["score"], found["terminal_known"]) == ("review", 0.83, False)
     assert json.loads(found["reasons"]) == DECISION["reasons"]
+
+
+@pytest.mark.parametrize("explain", ["", "?explain=full"])
+def test_what_the_service_answers_is_a_decision_that_lands(client: TestClient, explain: str) -> None:
+    answer = client.post(f"/predict{explain}", json=payment())
+    found = read_row(DECISION_KIND, answer.content)
+    said = answer.json()
+    assert (found["decision"], found["score"], found["model_version"]) == (
+        said["decision"],
+        said["score"],
+        said["model_version"],
+    )
+    assert json.loads(found["reasons"]) == said["reasons"]
 
 
 def test_what_a_producer_sends_besides_is_not_landed() -> None:

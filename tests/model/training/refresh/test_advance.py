@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from model.statistics import HOUR, SUM_COLUMNS, Snapshot
+from model.training.addresses import open_address, snapshot
 from model.training.history import HistoryError, connect
 from model.training.prepare import CAUSES, CleaningReport, prepare
 from model.training.refresh.advance import STATE, Fresh, Task, note_published
@@ -382,3 +383,16 @@ def test_only_folders_of_days_that_can_matter_are_read_and_later_ones_when_they_
         fresh = refreshed(bank.task(as_of_hour=hour))
         assert fresh.files_read == files
         assert same(snapshot_of(fresh), expected_of(bank, hour))
+
+
+def test_the_history_may_be_a_snapshot_and_the_next_one_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bank = Bank(Path("bank"))
+    for total in (3, 7):
+        bank.write("a.parquet", [payment(number) for number in range(1, total)])
+        with snapshot(open_address("published")) as draft:
+            draft.upload("date=2026-03-02/a.parquet", bank.history / "a.parquet")
+        fresh = refreshed(dataclasses.replace(bank.task(), history=Path("published")))
+        assert same(snapshot_of(fresh), expected_of(bank, fresh.as_of_hour))

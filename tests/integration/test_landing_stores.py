@@ -1,4 +1,4 @@
-"""The same on a real S3: it says 500, refuses, has no such bucket; and reports from a topic reach the statistics."""
+"""The same on a real S3 and a real HDFS: they say 500, refuse, have no such bucket; reports reach the statistics."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from model.statistics import Snapshot
 from model.training.addresses import open_address
 from model.training.landing import LandingError, land
 from model.training.train import TrainingOutcome
-from stack.servers import S3, Kafka
+from stack.servers import S3, Hdfs, Kafka
 from tests.conftest import ID_KEY
 from tests.integration.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.integration.landing_topics import committed, decision, produce, start_landing
@@ -110,6 +110,28 @@ def test_killed_while_it_writes_to_s3_each_record_is_there_once(kafka: Kafka, pr
     assert process.returncode == 0, said
     found = places("s3://bank/killed")
     assert len(found) == len(set(found)) == 600
+
+
+@pytest.mark.slow
+def test_killed_while_it_writes_to_hdfs_each_record_is_there_once(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(kafka, "hadoop", 600)
+    with started(Hdfs(tmp_path / "hdfs")) as hdfs:
+        monkeypatch.setenv("FRAUD_WEBHDFS", f"http://127.0.0.1:{hdfs.webhdfs_port}")
+        address = f"{hdfs.hdfs}/bank/decisions"
+        folder = open_address(address)
+        process = start_landing(kafka.bootstrap, "hadoop", address, "--landing-records", "20")
+        wait_until(lambda: folder.exists() and len(folder.below()) >= 3)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        found = places(address)
+        assert len(found) == len(set(found)) < 600
+        process = start_landing(kafka.bootstrap, "hadoop", address, "--landing-records", "70")
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+        found = places(address)
+        assert len(found) == len(set(found)) == 600
 
 
 @pytest.mark.usefixtures("proxy")
