@@ -65,8 +65,22 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- end -}}
 {{- end -}}
 
+{{/* Whether the history lies on the claim: not empty. */}}
+{{- define "antifraud.historyOnClaim" -}}
+{{- if or .Values.mlflow.enabled (not .Values.history.address) -}}claim{{- end -}}
+{{- end -}}
+
+{{/* Whether reports that landed lie on the claim: not empty. */}}
+{{- define "antifraud.reportsOnClaim" -}}
+{{- if and .Values.landing.enabled (hasPrefix "/history" .Values.landing.reports) (not .Values.history.reports) -}}claim{{- end -}}
+{{- end -}}
+
 {{- define "antifraud.historyFolder" -}}
+{{- if include "antifraud.historyOnClaim" . -}}
 /history{{ with .Values.history.folder }}/{{ . }}{{ end }}
+{{- else -}}
+{{ .Values.history.address }}
+{{- end -}}
 {{- end -}}
 
 {{/* Payments a second that one pod answers when it uses exactly the CPU it requests. */}}
@@ -104,7 +118,7 @@ http://{{ include "antifraud.fullname" . }}-mlflow:5000
 {{- define "antifraud.landingPod" -}}
 {{- $root := .root -}}
 {{- $onClaim := hasPrefix "/history" .address -}}
-{{- if and $onClaim (not $root.Values.mlflow.enabled) (not $root.Values.history.folder) -}}
+{{- if and $onClaim (not $root.Values.mlflow.enabled) (not $root.Values.history.folder) (not $root.Values.history.address) -}}
 {{- fail "history.folder must name the folder of the payments where landing writes to the same claim, or its files would be read as payments" -}}
 {{- end -}}
 restartPolicy: {{ ternary "Never" "Always" .once }}
