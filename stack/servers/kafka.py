@@ -38,7 +38,7 @@ class Kafka(Server):
         where, program = jars("kafka"), str(java())
         self._write_settings()
         if not (self.folder / "content" / "meta.properties").is_file():
-            identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            identity = _cluster_id()
             self._format([program, "-cp", f"{where}/*", "kafka.tools.StorageTool", "format", "-t", identity])
         options = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
@@ -105,3 +105,11 @@ class Kafka(Server):
         except KafkaException:
             return False
         return True
+
+
+def _cluster_id() -> str:
+    """Return a random id as Kafka writes it; one that begins with a dash would be taken for an option."""
+    identity = "-"
+    while identity.startswith("-"):
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return identity
