@@ -153,7 +153,8 @@ def measure_lag(place: _Place, topics: Topics, seconds: float) -> Lag:
         samples = []
         while writer.is_alive():
             time.sleep(1)
-            samples.append((round(time.monotonic() - began, 1), watch.ends() - watch.committed()))
+            committed = watch.committed()  # first: what comes meanwhile waits too, and nothing counts as less than none
+            samples.append((round(time.monotonic() - began, 1), watch.ends() - committed))
         writer.join()
         wait_until(lambda: watch.committed() == count, seconds=60, what="the rest is decided")
         group.limit(1)
