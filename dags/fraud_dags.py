@@ -35,10 +35,10 @@ kin): this DAG being green is no proof, as it also is when no payments come in.
 RETRAIN_DOC = """
 ### A new model, if it is good enough, every day
 
-`prepare`, where it is switched on, cleans the history and writes it for analysts; what cannot be read fails there.
-`train` makes a challenger from the history and holds it against the champion on payments that neither has seen. `gate`
-says what was found. `promote` makes the challenger the champion. They hand each other nothing but what is in the
-registry, so each can be cleared and run again by itself.
+`prepare`, where it is switched on, cleans the history and sums it up; what cannot be read fails there. `train` makes a
+challenger from what it wrote, else from the history itself, and holds it against the champion on payments that neither
+has seen. `gate` says what was found. `promote` makes the challenger the champion. They hand each other nothing but what
+is in the registry and what is prepared, so each can be cleared and run again by itself.
 
 | what you see | what it means | what to do |
 |---|---|---|
@@ -116,8 +116,8 @@ def prepare(place: Place) -> "BaseOperator":
         ],
         TRAIN,
         image=place.prepare_image,
-        doc="Writes the cleaned history, hourly tiles and statistics as Parquet, for analysts; a history that cannot be"
-        " read fails here, by name, before training begins.",
+        doc="Writes the cleaned history, hourly tiles and statistics as Parquet, which training reads; what cannot be"
+        " read fails here, by name.",
     )
 
 
@@ -134,9 +134,10 @@ def retrain_dag(place: Place) -> DAG:
         train = verb(
             place,
             "train",
-            ["retrain", f"--history={place.history}", "--leave-champion"],
+            ["retrain", f"--history={place.prepare_out or place.history}", "--leave-champion"],
             TRAIN,
-            doc="Cleans the history, trains a challenger, registers it, and holds it against the champion.",
+            doc="Trains a challenger on the history, which it cleans unless that is done, registers it, and holds it"
+            " against the champion.",
         )
         gate = verb(
             place,

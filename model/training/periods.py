@@ -6,10 +6,11 @@ from pathlib import Path
 from model.address import Location
 from model.settings import Settings
 from model.statistics import HOUR, Integers, Snapshot
+from model.training.cleaned import clean
 from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.history import connect
-from model.training.prepare import CleaningReport, prepare
+from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.sampling import Sampling, sampling_of
 from model.training.split import Period, SplitError, TimeSplit, split_time
@@ -33,10 +34,12 @@ class Periods:
 def read_periods(address: Location, *, settings: Settings, hasher: IdHasher, scratch: Path, stages: Stages) -> Periods:
     """Clean a history in a scratch folder, split it in time and look up what was known at each row.
 
+    The history may also be one that `antifraud prepare` has cleaned.
+
     Raises
     ------
     HistoryError, CleaningError
-        See `model.training.prepare.prepare`.
+        See `model.training.cleaned.clean`.
     SplitError
         If it is too short, or has no transaction in one of the periods.
     """
@@ -44,7 +47,7 @@ def read_periods(address: Location, *, settings: Settings, hasher: IdHasher, scr
     age_hours = int(settings.statistics_age.total_seconds()) // HOUR
     stages.begin("opening the history")
     with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-        cleaning = prepare(
+        cleaning = clean(
             connection,
             address,
             hasher=hasher,

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import duckdb
 
 from model.address import Location
+from model.manifest import sums_fingerprint
 from model.statistics import ENTITIES, hour_text, snapshot_sql
 from model.training.addresses import Draft, open_address, snapshot
 from model.training.prepare import CleaningReport, prepare
@@ -24,6 +25,7 @@ from model.training.reading import quoted
 from model.transaction import IdHasher
 
 CLEANING = "cleaning.json"
+KIND = "prepared history"
 TRANSACTIONS = "transactions"
 TILES = tuple(f"{entity}_tiles" for entity in ENTITIES)
 STATISTICS = tuple(f"{entity}_statistics" for entity in ENTITIES)
@@ -90,7 +92,15 @@ def prepare_files(
         for table, query in queries.items():
             progress(f"writing {table.replace('_', ' ')}")
             rows[table] = _write(connection, draft, table, query, scratch=scratch)
-        note(draft, report=report, rows=rows, about=origin("duckdb", history, hasher, label_delay_seconds, hour))
+        about = origin(
+            "duckdb",
+            history=history,
+            reports=reports,
+            hasher=hasher,
+            label_delay_seconds=label_delay_seconds,
+            as_of_hour=hour,
+        )
+        note(draft, report=report, rows=rows, about=about)
     return report
 
 
@@ -105,12 +115,21 @@ def statistics_queries(as_of_hour: int | None) -> dict[str, str]:
 
 
 def origin(
-    engine: str, history: Location, hasher: IdHasher, label_delay_seconds: int, as_of_hour: int | None
+    engine: str,
+    *,
+    history: Location,
+    reports: Location | None,
+    hasher: IdHasher,
+    label_delay_seconds: int,
+    as_of_hour: int | None,
 ) -> dict[str, Any]:
     """Return what a manifest says of how its files came about."""
     return {
+        "kind": KIND,
         "engine": engine,
         "history": str(history),
+        "reports": "" if reports is None else str(reports),
+        "sums": sums_fingerprint(),
         "id_key": hasher.fingerprint,
         "label_delay_seconds": label_delay_seconds,
         "as_of": None if as_of_hour is None else hour_text(as_of_hour),

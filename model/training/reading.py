@@ -104,7 +104,7 @@ def _reference(file: HistoryFile, name: str) -> str:
 
 
 def _source(files: Sequence[HistoryFile]) -> str:
-    paths = ", ".join(quoted(_escaped(file.path)) for file in files)
+    paths = ", ".join(quoted(pattern(file.path)) for file in files)
     if files[0].format == "parquet":
         return f"read_parquet([{paths}], hive_partitioning = false)"
     return _rows(files[0], f"read_csv([{paths}], {_LINES}, compression = '{_COMPRESSION[files[0].format]}')")
@@ -171,7 +171,7 @@ def _label(value: str, kind: pa.DataType) -> str:
     )
 
 
-def _escaped(path: Path | PlacedFile) -> str:
+def pattern(path: Path | PlacedFile) -> str:
     """Return the path, or the address, as a DuckDB pattern that matches it alone."""
     text = str(path.absolute()) if isinstance(path, Path) else str(path)
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)

@@ -227,7 +227,10 @@ def test_a_preparation_comes_first_where_it_is_asked_for(airflow: Airflow) -> No
     assert container["resources"]["limits"] == {"memory": "24Gi", "ephemeral-storage": "40Gi"}
     assert {"secretRef": {"name": "bank-store"}} in container["envFrom"]
     assert {volume["name"] for volume in spec["volumes"]} == {"work", "tmp", "id-key"}
-    assert tasks["train"]["pod"]["spec"]["containers"][0]["image"] == "localhost/antifraud-retrain:0.1.0"
+    (container,) = tasks["train"]["pod"]["spec"]["containers"]
+    assert container["image"] == "localhost/antifraud-retrain:0.1.0"
+    assert container["args"] == ["retrain", "--history=s3://bank/prepared", "--leave-champion"]
+    assert {"secretRef": {"name": "bank-store"}} in container["envFrom"]
 
 
 def test_what_only_moves_aliases_sees_neither_history_nor_key(airflow: Airflow) -> None:
@@ -323,6 +326,7 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
 
         logged = airflow.test("fraud_retrain", place, product)
         assert "PROMOTED: fraud-model version 1 is the champion now" in logged
+        assert "reading the prepared history" in logged
         assert airflow.last("fraud_retrain") == (
             "success",
             dict.fromkeys(("prepare", "train", "gate", "promote"), ("success", 1)),

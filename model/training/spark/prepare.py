@@ -85,7 +85,14 @@ def prepare_on_spark(
                 if not report.rows_kept:
                     raise CleaningError(f"history {history}: no usable transaction\n{report.render()}")
                 _note_digests(spark, draft)
-                about = origin("spark", history, hasher, label_delay_seconds, hour)
+                about = origin(
+                    "spark",
+                    history=history,
+                    reports=reports,
+                    hasher=hasher,
+                    label_delay_seconds=label_delay_seconds,
+                    as_of_hour=hour,
+                )
                 note(draft, report=report, rows=rows, about=about)
             return report
         except UnreadableFileError as error:

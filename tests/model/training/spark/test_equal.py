@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from model.training.addresses import open_address
 from model.training.addresses.snapshot import verify
+from model.training.cleaned import clean
+from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.history import connect, history_sql, open_history, unreadable_lines
 from model.training.prepared import CLEANING, STATISTICS, TABLES, prepare_files
 from model.transaction import REPORT_COLUMN
@@ -64,6 +66,14 @@ def prepared_by_both(spark: "SparkSession", history: Path, folder: Path, *, repo
     return [by_duckdb, by_spark]
 
 
+def trained_on(folder: Path, scratch: Path) -> tuple[DataFingerprint, list[Any]]:
+    """Return what training would make a model from, with the types of its columns."""
+    with connect(scratch / "scratch", memory_limit="1GB", threads=2) as connection:
+        clean(connection, folder, hasher=HASHER, label_delay_seconds=DAY)
+        tables = ("transactions", "customer_tiles", "terminal_tiles")
+        return fingerprint(connection), [connection.execute(f"DESCRIBE {table}").fetchall() for table in tables]
+
+
 def table_of(folder: Path, name: str) -> pa.Table:
     return pq.ParquetDataset(snapshot_of(folder) / name, partitioning="hive").read()
 
@@ -108,6 +118,7 @@ def test_a_random_dirty_history_comes_out_of_both_engines_alike(
     dropped = json.loads((snapshot_of(folders[0]) / CLEANING).read_text())["dropped"]
     assert all(dropped.values()), "a history that lacks a kind of dirt proves little"
     assert all(len(rows_in(folders[0], name)) > 5 for name in TABLES)
+    assert trained_on(folders[0], tmp_path) == trained_on(folders[1], tmp_path)
 
 
 def test_means_are_equal_since_their_sums_are(spark: "SparkSession", tmp_path: Path) -> None:

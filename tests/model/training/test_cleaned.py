@@ -1,0 +1,118 @@
+"""A history that was prepared before trains the same model as the raw one, or says why it cannot be used."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from model.training.addresses import MANIFEST_NAME
+from model.training.cleaned import clean
+from model.training.fingerprint import fingerprint
+from model.training.history import HistoryError, connect
+from model.training.prepare import prepare
+from model.training.prepared import prepare_files
+from model.transaction import IdHasher
+from tests.model.training.histories import DAY, HASHER, START, moment, payment, write_parquet
+
+DELAY = 86_400
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Three days with a little of each kind of dirt, frauds, and a report of its own time."""
+    rows = [
+        payment(
+            number,
+            tx_datetime=moment(START + number * 4001 % (3 * DAY)),
+            customer_id=number % 17 if number % 31 else -999_999,
+            terminal_id=number % 5,
+            tx_amount=number / 7,
+            tx_fraud=int(number % 13 == 0),
+        )
+        for number in range(1, 400)
+    ]
+    return write_parquet(tmp_path / "raw" / "h.parquet", [*rows, payment(3), payment(5)])
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(tmp_path / "scratch", memory_limit="1GB", threads=2) as connection:
+        yield connection
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, raw: Path, database: duckdb.DuckDBPyConnection) -> Path:
+    out = tmp_path / "pre[pared]"  # what DuckDB would take for a pattern
+    options: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY, "as_of": "data"}
+    prepare_files(database, raw.parent, out, scratch=tmp_path / "files", **options)
+    return out
+
+
+def table(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[Any], list[Any]]:
+    described = [row[:2] for row in connection.execute(f"DESCRIBE {name}").fetchall()]
+    return described, connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall()
+
+
+def test_raw_and_prepared_become_the_same_tables_of_the_same_types(
+    raw: Path, prepared: Path, database: duckdb.DuckDBPyConnection
+) -> None:
+    names = ("transactions", "customer_tiles", "terminal_tiles")
+    report = prepare(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
+    before, digest = [table(database, name) for name in names], fingerprint(database)
+    for name in names:
+        database.execute(f"DROP TABLE {name}")
+    said: list[str] = []
+    again = clean(database, prepared, hasher=HASHER, label_delay_seconds=DELAY, progress=said.append)
+    assert said == ["reading the prepared history"]
+    assert [table(database, name) for name in names] == before
+    assert fingerprint(database) == digest
+    assert again == report
+    assert report.dropped["unusable_customer_id"] > 0
+
+
+def test_a_raw_history_is_cleaned_as_ever(raw: Path, database: duckdb.DuckDBPyConnection) -> None:
+    report = clean(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
+    assert report == prepare(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"hasher": IdHasher(b"another key of the tests")}, "with another id key; run antifraud prepare again"),
+        ({"label_delay_seconds": 0}, "with a label delay of 86400 seconds, and none is asked for now"),
+        ({"reports": Path("late.csv")}, "with the reports of its own rows only, and late.csv is asked for now"),
+    ],
+)
+def test_one_that_was_prepared_otherwise_is_refused(
+    prepared: Path, database: duckdb.DuckDBPyConnection, changes: dict[str, Any], rule: str
+) -> None:
+    asked: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY} | changes
+    with pytest.raises(HistoryError, match=rule):
+        clean(database, prepared, **asked)
+
+
+def test_one_of_another_version_or_with_rows_missing_is_refused(
+    prepared: Path, database: duckdb.DuckDBPyConnection
+) -> None:
+    manifest = prepared / MANIFEST_NAME
+    whole = json.loads(manifest.read_text())
+    for changes, rule in (
+        ({"sums": "of another version"}, "whose statistics are others; run antifraud prepare again"),
+        ({"rows": whole["about"]["rows"] | {"customer_tiles": 1}}, "customer_tiles has not the rows"),
+    ):
+        manifest.write_text(json.dumps(whole | {"about": whole["about"] | changes}))
+        with pytest.raises(HistoryError, match=rule):
+            clean(database, prepared, hasher=HASHER, label_delay_seconds=DELAY)
+
+
+def test_what_was_left_out_stays_in_the_report(raw: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
+    (raw.parent / "broken.parquet").write_bytes(b"PAR1 and no more")
+    options: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY, "skip_unreadable": True}
+    first = prepare_files(database, raw.parent, tmp_path / "out", scratch=tmp_path / "files", **options)
+    again = clean(database, tmp_path / "out", hasher=HASHER, label_delay_seconds=DELAY)
+    assert dataclasses.asdict(again) == dataclasses.asdict(first)
+    assert len(again.files_skipped) == 1
