@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
 from model.training.addresses import MANIFEST_NAME
 from model.training.cleaned import clean
+from model.training.dataset import Dataset, read_dataset
 from model.training.fingerprint import fingerprint
 from model.training.history import HistoryError, connect
 from model.training.prepare import prepare
@@ -57,12 +59,20 @@ def table(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[Any], 
     return described, connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall()
 
 
+def assert_same_rows(found: Dataset, expected: Dataset) -> None:
+    """What a model is fitted on, in the same order."""
+    assert len(found) == len(expected) > 300
+    for name in ("features", "label", "report_hour", "weight"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
 def test_raw_and_prepared_become_the_same_tables_of_the_same_types(
     raw: Path, prepared: Path, database: duckdb.DuckDBPyConnection
 ) -> None:
     names = ("transactions", "customer_tiles", "terminal_tiles")
     report = prepare(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
     before, digest = [table(database, name) for name in names], fingerprint(database)
+    rows = read_dataset(database, start=START, end=START + 3 * DAY)
     for name in names:
         database.execute(f"DROP TABLE {name}")
     said: list[str] = []
@@ -70,6 +80,7 @@ def test_raw_and_prepared_become_the_same_tables_of_the_same_types(
     assert said == ["reading the prepared history"]
     assert [table(database, name) for name in names] == before
     assert fingerprint(database) == digest
+    assert_same_rows(read_dataset(database, start=START, end=START + 3 * DAY), rows)
     assert again == report
     assert report.dropped["unusable_customer_id"] > 0
 
