@@ -28,7 +28,7 @@ export PATH := $(if $(TOOLS),$(TOOLS):)$(CURDIR)/.tools/bin:$(PATH)
 	spark-jars
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## Train on a simulated bank (or HISTORY=path), serve on port 8000 (or PORT=n), show two decisions
 	@$(BIN)/antifraud run $(if $(HISTORY),--history "$(HISTORY)") $(if $(PORT),--port "$(PORT)") $(if $(ONCE),--once)
