@@ -66,6 +66,7 @@ class Hdfs(Server):
             "dfs.datanode.ipc.address": ipc,
             "dfs.datanode.hostname": "127.0.0.1",
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+            "dfs.namenode.safemode.extension": 0,
         }
         _write_xml(self.folder / "hdfs-site.xml", settings)
         (self.folder / "log4j.properties").write_text(_LOG4J)
@@ -81,13 +82,14 @@ class Hdfs(Server):
             raise ServerError(f"HDFS could not be formatted:\n{(done.stdout + done.stderr)[-3000:]}")
 
     def _live(self) -> int | None:
-        """Return the number of live DataNodes; nothing while the NameNode does not answer."""
+        """Return how many DataNodes live and have told of their blocks; nothing while the NameNode does not answer."""
         query = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
         with (
             suppress(OSError, ValueError, KeyError, IndexError),
             urllib.request.urlopen(self.webhdfs + query, timeout=5) as answer,  # noqa: S310  http on loopback
         ):
-            return int(json.load(answer)["beans"][0]["NumLiveDataNodes"])
+            state = json.load(answer)["beans"][0]
+            return int(state["NumLiveDataNodes"]) if state["FSState"] == "Operational" else 0
         return None
 
 
