@@ -19,6 +19,7 @@ from loadtest.service import free_port
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 ASK_SECONDS = 10.0
+SCRAPES = 5  # attempts at the metrics of a process, a second apart
 
 
 class StreamingError(RuntimeError):
@@ -118,8 +119,13 @@ class StreamProcess:
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
-        """Return its metrics by name with labels."""
-        lines = self.page("/metrics")[1].splitlines()
+        """Return its metrics by name with labels; a page that does not answer is asked for again."""
+        for _ in range(SCRAPES):
+            status, text = self.page("/metrics")
+            if status == 200:
+                break
+            time.sleep(1)
+        lines = text.splitlines()
         parts = (line.rpartition(" ") for line in lines if line and line[0] != "#")
         return {name: float(value) for name, _, value in parts}
 
