@@ -326,7 +326,6 @@ def test_both_dags_run_end_to_end_and_a_refused_challenger_is_no_failure(
 
         logged = airflow.test("fraud_retrain", place, product)
         assert "PROMOTED: fraud-model version 1 is the champion now" in logged
-        assert "reading the prepared history" in logged
         assert airflow.last("fraud_retrain") == (
             "success",
             dict.fromkeys(("prepare", "train", "gate", "promote"), ("success", 1)),
