@@ -119,12 +119,20 @@ class StreamProcess:
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
-        """Return its metrics by name with labels; a page that does not answer is asked for again."""
+        """Return its metrics by name with labels; a page that does not answer is asked for again.
+
+        Raises
+        ------
+        StreamingError
+            If it does not answer however often it is asked.
+        """
         for _ in range(SCRAPES):
             status, text = self.page("/metrics")
             if status == 200:
                 break
             time.sleep(1)
+        else:
+            raise StreamingError(f"/metrics answered with status {status}; its last words: {self.last_words()}")
         lines = text.splitlines()
         parts = (line.rpartition(" ") for line in lines if line and line[0] != "#")
         return {name: float(value) for name, _, value in parts}
