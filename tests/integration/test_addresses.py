@@ -158,7 +158,8 @@ def test_a_verb_says_what_is_wrong_in_one_line(
     assert main(arguments) == 1
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("antifraud: ")] == said[-1:]
-    assert said[-1].startswith("antifraud: s3://bank/history: access was refused")
+    assert said[-1].startswith("antifraud: s3://bank/history")
+    assert "access was refused" in said[-1]
 
 
 def history_of(place: Place, days: int) -> list[str]:
