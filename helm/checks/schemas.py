@@ -2,8 +2,8 @@
 
     kubectl get --raw /openapi/v2 | python helm/checks/schemas.py VERSION
 
-or `make schemas KUBECONFIG=...`. Only the kinds of the chart, closed against unknown fields, without descriptions and
-without what only the server writes. Those of custom resources beside them are written by hand.
+or `make schemas KUBECONFIG=...`. Only the kinds of the chart and of the examples, closed against unknown fields,
+without descriptions and without what only the server writes. Those of custom resources beside them are written by hand.
 """
 
 import json
@@ -20,6 +20,7 @@ KINDS = {
     "io.k8s.api.batch.v1": ("CronJob", "Job"),
     "io.k8s.api.networking.v1": ("Ingress", "NetworkPolicy"),
     "io.k8s.api.policy.v1": ("PodDisruptionBudget",),
+    "io.k8s.api.rbac.v1": ("Role", "RoleBinding"),
 }
 QUANTITY = {"type": ["string", "number"]}
 INT_OR_STRING = {"type": ["string", "integer"]}

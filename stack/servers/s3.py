@@ -10,12 +10,19 @@ REGION = "us-east-1"
 
 
 class S3(Server):
-    """An S3 server; its keys lie in its folder."""
+    """An S3 server; its keys lie in its folder.
+
+    Parameters
+    ----------
+    host
+        Address of this machine to listen at, where others than itself shall reach the server.
+    """
 
     name = "s3"
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, *, host: str = "127.0.0.1") -> None:
         super().__init__(folder, port)
+        self.host = host
         noted = self.folder / "keys"
         if not noted.is_file():
             noted.touch(0o600)
@@ -25,7 +32,7 @@ class S3(Server):
     @property
     def endpoint(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def environment(self, endpoint: str | None = None) -> dict[str, str]:
         """Return the variables by which AWS's libraries find it, by its own or another address (a proxy before it)."""
@@ -42,10 +49,10 @@ class S3(Server):
         gateway = program("versitygw", how="make stack-tools (needs Go)")
         for name in ("root", "versions"):
             (self.folder / name).mkdir(exist_ok=True)
-        command = [str(gateway), "--quiet", "--port", f"127.0.0.1:{self.port}", "--region", REGION]
+        command = [str(gateway), "--quiet", "--port", f"{self.host}:{self.port}", "--region", REGION]
         keys = {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
         backend = ["posix", "--versioning-dir", str(self.folder / "versions"), str(self.folder / "root")]
-        self._launch([*command, *backend], lambda: listens(self.port), environment=keys)
+        self._launch([*command, *backend], lambda: listens(self.port, self.host), environment=keys)
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket, unless it is there."""

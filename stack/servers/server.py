@@ -193,8 +193,8 @@ def unused_port() -> int:
         return int(free.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Return whether somebody accepts connections on a port of 127.0.0.1."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    """Return whether somebody accepts connections on a port."""
+    with suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False

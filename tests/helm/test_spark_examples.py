@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +16,23 @@ from tests.helm.chart import ROOT
 FOLDER = ROOT / "k8s" / "examples"
 SCHEMAS = ROOT / "helm" / "schemas"
 VERSION = re.search(r"^pyspark==([0-9.]+)", (ROOT / "requirements" / "spark.txt").read_text(encoding="utf-8"), re.M)
-# Fields of sparkoperator.k8s.io/v1beta2 that the example may use.
-APPLICATION = {
-    "type", "pythonVersion", "mode", "sparkVersion", "image", "imagePullPolicy", "mainApplicationFile", "arguments",
-    "sparkConf", "timeToLiveSeconds", "restartPolicy", "volumes", "driver", "executor",
-}  # fmt: skip
-POD = {
-    "cores", "memory", "memoryOverhead", "serviceAccount", "instances", "env", "envFrom", "volumeMounts",
-    "securityContext",
-}  # fmt: skip
+ROLES = ("driver", "executor")
+
+
+def objects(name: str) -> dict[str, dict[str, Any]]:
+    """Return the objects of a file by their kind."""
+    return {one["kind"]: one for one in yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8"))}
 
 
 def example(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    """Return the object of a file that runs something."""
+    found = objects(name)
+    return found.get("Job") or found["SparkApplication"]
+
+
+def executor_template() -> dict[str, Any]:
+    """Return the pod that Spark makes executors from, by `spark-submit.yaml`."""
+    found: dict[str, Any] = yaml.safe_load(objects("spark-submit.yaml")["ConfigMap"]["data"]["executor.yaml"])
     return found
 
 
@@ -35,26 +40,28 @@ def application_arguments(arguments: list[str]) -> list[str]:
     return arguments[arguments.index("prepare") :]
 
 
-def test_the_job_is_what_kubernetes_takes() -> None:
+@pytest.mark.parametrize("name", ["spark-access.yaml", "spark-submit.yaml", "executor.yaml", "spark-prepare.yaml"])
+def test_the_examples_are_what_kubernetes_takes(name: str, tmp_path: Path) -> None:
+    if name == "executor.yaml":
+        (tmp_path / name).write_text(yaml.safe_dump(executor_template()), encoding="utf-8")
+    file = tmp_path / name if name == "executor.yaml" else FOLDER / name
     folders = [os.environ.get("TOOLS", ""), str(ROOT / ".tools" / "bin"), os.environ["PATH"]]
     kubeconform = shutil.which("kubeconform", path=os.pathsep.join(folders))
     if kubeconform is None:
         pytest.skip("kubeconform not found: make tools")
     location = SCHEMAS / "{{.ResourceKind}}{{.KindSuffix}}.json"
-    command = [kubeconform, "-strict", "-schema-location", str(location), str(FOLDER / "spark-submit.yaml")]
+    command = [kubeconform, "-strict", "-schema-location", str(location), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_application_has_only_fields_that_the_operator_knows() -> None:
-    found = example("spark-prepare.yaml")
-    assert (found["apiVersion"], found["kind"]) == ("sparkoperator.k8s.io/v1beta2", "SparkApplication")
-    assert set(found["spec"]) <= APPLICATION
-    volumes = {volume["name"] for volume in found["spec"]["volumes"]}
-    for role in ("driver", "executor"):
-        assert set(found["spec"][role]) <= POD
-        assert {mount["name"] for mount in found["spec"][role]["volumeMounts"]} <= volumes
-    assert all(isinstance(value, str) for value in found["spec"]["sparkConf"].values())
+def test_what_is_mounted_is_there() -> None:
+    application = example("spark-prepare.yaml")["spec"]
+    job = example("spark-submit.yaml")["spec"]["template"]["spec"]
+    pods = [(application["volumes"], application[role]) for role in ROLES]
+    pods += [(pod["volumes"], pod["containers"][0]) for pod in (job, executor_template()["spec"])]
+    for volumes, container in pods:
+        assert {mount["name"] for mount in container["volumeMounts"]} <= {volume["name"] for volume in volumes}
 
 
 @pytest.mark.parametrize("name", ["spark-prepare.yaml", "spark-submit.yaml"])
@@ -68,7 +75,34 @@ def test_the_examples_run_a_command_that_exists(name: str) -> None:
 def test_versions_are_the_locked_ones() -> None:
     assert VERSION is not None
     assert example("spark-prepare.yaml")["spec"]["sparkVersion"] == VERSION[1]
-    assert f"apache/spark:{VERSION[1]}-" in (FOLDER / "spark.Dockerfile").read_text(encoding="utf-8")
+    assert "requirements/spark.txt" in (FOLDER / "spark.Dockerfile").read_text(encoding="utf-8")
+
+
+def test_drivers_and_executors_are_restricted_pods_that_can_read_the_secrets_they_mount() -> None:
+    job = example("spark-submit.yaml")["spec"]["template"]["spec"]
+    application = example("spark-prepare.yaml")["spec"]
+    pods = [(pod, pod["containers"][0]) for pod in (job, executor_template()["spec"])]
+    found = [(pod["securityContext"], container["securityContext"]) for pod, container in pods]
+    found += [(application[role]["podSecurityContext"], application[role]["securityContext"]) for role in ROLES]
+    for pod_security, security in found:
+        assert pod_security == {
+            "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }  # fmt: skip
+        assert security == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+
+
+def test_the_secret_between_drivers_and_executors_stands_in_no_pod() -> None:
+    driver = example("spark-submit.yaml")["spec"]["template"]["spec"]
+    application = example("spark-prepare.yaml")["spec"]
+    where = "/spark-secret/secret"
+    assert f"--conf=spark.authenticate.secret.file={where}" in driver["containers"][0]["args"]
+    assert application["sparkConf"]["spark.authenticate.secret.file"] == where
+    pods = [driver["containers"][0], executor_template()["spec"]["containers"][0], *(application[one] for one in ROLES)]
+    for pod in pods:
+        assert {"name": "spark-secret", "mountPath": "/spark-secret", "readOnly": True} in pod["volumeMounts"]
 
 
 @pytest.mark.parametrize("name", ["spark-prepare.yaml", "spark-submit.yaml"])
