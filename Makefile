@@ -112,13 +112,15 @@ test-images: $(INSTALLED)  ## Test both images: read-only, user 10001, no compil
 
 # KUBECONFIG=file names the cluster; IMAGE_LOAD='kind load docker-image {}' gives it an image, nothing where it pulls them.
 # ADDRESS=host:port of the ingress controller, where the Ingress does not say it. Two service images: the second is rolled out.
+# SPARK_IMAGE=name:tag, built as k8s/examples/spark.Dockerfile says, adds the test of Spark.
 test-cluster: $(INSTALLED)  ## Prove the chart on a cluster, a quarter of an hour (KUBECONFIG=file IMAGE_LOAD='... {}', ARGS=...)
 	@[ -n "$(KUBECONFIG)" ] || { echo "which cluster? make test-cluster KUBECONFIG=file IMAGE_LOAD='...'"; exit 2; }
 	@$(MAKE) --no-print-directory images
 	@$(MAKE) --no-print-directory images IMAGE_TARGETS=service TAG=$(TAG)-next REVISION=next
-	@for image in $(IMAGE_PREFIX)-service:$(TAG) $(IMAGE_PREFIX)-service:$(TAG)-next $(IMAGE_PREFIX)-retrain:$(TAG); do \
+	@for image in $(IMAGE_PREFIX)-service:$(TAG) $(IMAGE_PREFIX)-service:$(TAG)-next $(IMAGE_PREFIX)-retrain:$(TAG) $(SPARK_IMAGE); do \
 		$(if $(IMAGE_LOAD),$(subst {},$$image,$(IMAGE_LOAD)),true) || exit 1; done
 	@CLUSTER_KUBECONFIG='$(KUBECONFIG)' CLUSTER_PREFIX='$(IMAGE_PREFIX)' CLUSTER_TAG='$(TAG)' CLUSTER_ADDRESS='$(ADDRESS)' \
+		CLUSTER_SPARK_IMAGE='$(SPARK_IMAGE)' \
 		$(BIN)/pytest -m cluster tests/cluster $(ARGS)
 
 k8s: $(INSTALLED)  ## Render the chart into k8s/ and its values into helm/README.md (needs helm)
