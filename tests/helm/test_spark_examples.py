@@ -110,3 +110,37 @@ def test_what_travels_and_what_is_spilled_is_encrypted(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
     for setting in ("spark.authenticate", "spark.network.crypto.enabled", "spark.io.encryption.enabled"):
         assert re.search(rf"{re.escape(setting)}(: \"|=)true", text)
+
+
+def run_as_the_image(tmp_path: Path, *words: str, **variables: str) -> list[str]:
+    """Return the command that the image's entry point would run for these words."""
+    (tmp_path / "tini").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    (tmp_path / "tini").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SPARK_HOME": "/opt/spark", **variables}
+    command = ["bash", str(FOLDER / "spark-entrypoint.sh"), *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()[2:]
+
+
+def test_an_executor_is_told_all_that_stands_in_its_environment(tmp_path: Path) -> None:
+    told = {
+        "SPARK_DRIVER_URL": "spark://driver", "SPARK_EXECUTOR_ID": "7", "SPARK_EXECUTOR_CORES": "4",
+        "SPARK_APPLICATION_ID": "spark-1", "SPARK_EXECUTOR_POD_IP": "10.0.0.7", "SPARK_RESOURCE_PROFILE_ID": "0",
+        "SPARK_EXECUTOR_POD_NAME": "exec-7",
+    }  # fmt: skip
+    options = {"SPARK_JAVA_OPT_0": "-Dfirst=with a space", "SPARK_JAVA_OPT_10": "-Dtenth=1"}
+    command = run_as_the_image(tmp_path, "executor", SPARK_EXECUTOR_MEMORY="12g", **told, **options)
+    main = command.index("org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend")
+    assert command[0] == "java"
+    assert {*options.values(), "-Xms12g", "-Xmx12g"} <= set(command[:main])
+    assert "/opt/spark/jars/*" in command[main - 1].split(":")
+    given = dict(zip(command[main + 1 :: 2], command[main + 2 :: 2], strict=True))
+    assert list(given.values()) == list(told.values())
+
+
+def test_a_driver_is_submitted_and_any_other_command_runs_as_it_is(tmp_path: Path) -> None:
+    address = {"SPARK_DRIVER_BIND_ADDRESS": "10.0.0.5"}
+    command = run_as_the_image(tmp_path, "driver", "--properties-file", "a b", "main.py", **address)
+    assert command[0] == "/opt/spark/bin/spark-submit"
+    assert "spark.driver.bindAddress=10.0.0.5" in command
+    assert command[-3:] == ["--properties-file", "a b", "main.py"]
+    assert run_as_the_image(tmp_path, "echo", "a b") == ["echo", "a b"]
