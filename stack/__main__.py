@@ -12,6 +12,7 @@ from typing import Any
 
 from stack.platform import Platform, PlatformError
 from stack.servers import Missing, ServerError
+from stack.servers.server import neutral_environment
 from stack.shown import judged, places
 
 FOLDER = Path("var/stack")
@@ -24,7 +25,7 @@ def main() -> int:
     parser.add_argument("--delete", action="store_true", help="with down: also remove all that was made")
     parser.add_argument("what", choices=("up", "down", "status"))
     options = parser.parse_args()
-    _pass_proxies_by()
+    _forget_other_servers()
     try:
         return {"up": _up, "down": _down, "status": _status}[options.what](options)
     except (Missing, PlatformError, ServerError) as error:
@@ -104,10 +105,13 @@ def _alone(platform: Platform) -> Iterator[None]:
         yield
 
 
-def _pass_proxies_by() -> None:
-    """Let this process and what it starts speak to loopback directly, also where a proxy stands in the environment."""
-    direct = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, direct))
+def _forget_other_servers() -> None:
+    """Take out of the environment what leads elsewhere than to this stack: settings, a proxy on the way to loopback."""
+    kept = neutral_environment()
+    direct = [kept.get("no_proxy") or kept.get("NO_PROXY"), "127.0.0.1", "localhost"]
+    kept["no_proxy"] = kept["NO_PROXY"] = ",".join(filter(None, direct))
+    os.environ.clear()
+    os.environ.update(kept)
 
 
 def _step(what: str, do: Callable[[], Any], *, otherwise: str = "done") -> None:

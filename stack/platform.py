@@ -140,8 +140,6 @@ class Platform:
     def keys(self) -> Iterator[None]:
         """Let this process read S3 for the time of a block."""
         before = dict(os.environ)
-        for name in OTHER_STORES:
-            os.environ.pop(name, None)
         os.environ.update(self.s3.environment())
         try:
             yield

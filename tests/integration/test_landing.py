@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.settings import load_settings
@@ -176,7 +176,10 @@ def test_another_topic_or_the_same_made_anew_does_not_land_over_the_files(
 
 
 def _is_described(client: AdminClient, topic: str) -> bool:
-    return bool(client.describe_topics(TopicCollection([topic]))[topic].result().partitions)
+    try:
+        return bool(client.describe_topics(TopicCollection([topic]))[topic].result().partitions)
+    except KafkaException:  # not all parts of the brokers know it yet
+        return False
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
