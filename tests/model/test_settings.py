@@ -127,6 +127,21 @@ def test_the_page_says_each_default_as_it_would_be_set() -> None:
     assert found == {name: Settings.model_fields[name].default for name in found}
 
 
+def test_a_registry_of_no_known_kind_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("http://mlflow:5000", "https://mlflow", "sqlite:////var/lib/mlflow.db", ""):
+        assert load_settings(tracking_uri=address).tracking_uri == address
+    found = mistakes(monkeypatch, TRACKING_URI=f"ftp://{KEY}@mlflow")
+    assert found == ["FRAUD_TRACKING_URI: must begin with http://, https:// or sqlite:////"]
+
+
+@pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext"])
+def test_certificates_that_nobody_would_look_at_are_refused(monkeypatch: pytest.MonkeyPatch, security: str) -> None:
+    found = mistakes(monkeypatch, KAFKA_SECURITY=security, KAFKA_CA_FILE="ca.pem")
+    assert found == ["FRAUD_KAFKA_SECURITY: must be ssl or sasl_ssl where certificates are set"]
+    monkeypatch.setenv("FRAUD_KAFKA_SECURITY", security.replace("plaintext", "ssl"))
+    assert load_settings().kafka_ca_file == Path("ca.pem")
+
+
 @given(st.integers(0, 10**5), st.sampled_from("smhd"))
 def test_a_duration_is_a_number_and_a_unit(count: int, unit: str) -> None:
     assert parse_duration(f"{count}{unit}") == count * timedelta(seconds={"s": 1, "m": 60, "h": 3600, "d": 86400}[unit])
