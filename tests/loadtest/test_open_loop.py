@@ -12,11 +12,12 @@ from loadtest.schedules import even_schedule
 from tests.loadtest.conftest import TinyServer, unused_port
 
 BODY = b'{"some": "payment"}'
+PATIENCE = 30.0  # seconds; only what is meant not to be answered takes as long
 
 
 def load(server: TinyServer, *, rate: float = 200, seconds: float = 0.5, **options: Any) -> LoadResult:
     payloads = options.pop("payloads", [BODY])
-    options = {"connections": 8, "timeout": 2.0} | options
+    options = {"connections": 8, "timeout": PATIENCE} | options
     result = run_load_blocking("127.0.0.1", server.port, rate, seconds, payloads, **options)
     assert result.adds_up
     assert result.due == len(options.get("schedule", even_schedule(rate, seconds)))
@@ -28,7 +29,7 @@ def test_every_way_to_answer_is_counted_once_and_as_what_it_is(server: TinyServe
         "answer", "refuse", "invalid", "broken", "unavailable", "reset", "hang", "split", "chunked", "close",
         "garbage", "cut",
     )  # fmt: skip
-    result = load(server, rate=240, timeout=0.5, connections=64)
+    result = load(server, rate=240, timeout=3, connections=64)
     given = server.given
     assert set(given.values()) == {10}
     assert result.answered == given["answer"] + given["split"] + given["chunked"] + given["close"]
@@ -64,9 +65,8 @@ def test_a_service_that_stalls_cannot_hide_it(server: TinyServer) -> None:
 
 def test_a_hanging_service_does_not_hold_the_generator(server: TinyServer) -> None:
     server.cycle("hang")
-    started = time.monotonic()
     result = load(server, rate=100, connections=2, timeout=0.3)
-    assert time.monotonic() - started < 10
+    assert server.given["hang"] > 2  # connections on which nothing came were given up, and others opened
     assert result.answered == 0
     assert result.transport_errors > 0
     assert result.unsent > 0
@@ -75,7 +75,7 @@ def test_a_hanging_service_does_not_hold_the_generator(server: TinyServer) -> No
 
 
 def test_where_nobody_listens_every_request_is_a_transport_error() -> None:
-    result = run_load_blocking("127.0.0.1", unused_port(), 100, 0.3, [BODY], connections=4, timeout=0.5)
+    result = run_load_blocking("127.0.0.1", unused_port(), 100, 0.3, [BODY], connections=4, timeout=PATIENCE)
     assert result.adds_up
     assert result.transport_errors == result.due == 30
     assert set(result.causes) == {"no connection: ConnectionRefusedError"}
