@@ -354,8 +354,17 @@ def _default(value: object) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, timedelta):
-        return f"`{value // timedelta(hours=1)}h`"
+        return f"`{_as_duration(value)}`"
     return f"`{value}`"
+
+
+def _as_duration(value: timedelta) -> str:
+    """Return a duration as it is written in a setting; in hours where those are whole, else in the largest unit."""
+    for letter in "hms":
+        unit = timedelta(**{_UNITS[letter]: 1})
+        if value % unit == timedelta(0):
+            return f"{value // unit}{letter}"
+    raise ValueError(f"{value} is not a whole number of seconds")
 
 
 def _rule(schema: Mapping[str, Any]) -> str:
