@@ -267,12 +267,16 @@ def test_told_to_end_it_leaves_at_once_and_its_metrics_were_there(kafka: Kafka, 
     wait_until(lambda: len(landed(tmp_path)) == 1200)
     port = next(line for line in said if "metrics on port" in line).rsplit(" ", 1)[-1]
     label = f'{{topic="{topic}"}}'
-    wait_until(lambda: f"fraud_landing_lag_records{label} 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    wait_until(
+        lambda: (
+            f"fraud_landing_lag_records{label} 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+        )
+    )
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
     assert f"fraud_landing_records_total{label} 1200.0" in text
     assert f"fraud_landing_rejected_total{label} 2.0" in text
-    assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "alive"}
-    assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 404
+    assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).json() == {"status": "alive"}
+    assert httpx.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 404
     stop.set()
     thread.join()
 
