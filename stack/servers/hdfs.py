@@ -67,6 +67,8 @@ class Hdfs(Server):
             "dfs.datanode.hostname": "127.0.0.1",
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.safemode.extension": 0,
+            # By default it suffices that 99.9 % of the blocks are told of, rounded down: of a single one, none.
+            "dfs.namenode.safemode.threshold-pct": 1.0,
         }
         _write_xml(self.folder / "hdfs-site.xml", settings)
         (self.folder / "log4j.properties").write_text(_LOG4J)
