@@ -22,6 +22,7 @@ import pyarrow.types as pat
 from model.address import Location, is_remote
 from model.training.addresses import MANIFEST_NAME, Days, PlacedFile, open_address, raise_failed_read, readable
 from model.training.changed_schema import Misfit, told
+from model.training.prepared_layout import CLEANING, prepared_manifest
 from model.training.reading import (
     OPTIONAL,
     REQUIRED,
@@ -37,6 +38,7 @@ from model.transaction import REPORT_COLUMN
 __all__ = [
     "HistoryError",
     "HistoryFile",
+    "PreparedHistoryError",
     "UnreadableFileError",
     "check_files",
     "connect",
@@ -70,6 +72,10 @@ _FINE = (1, 1)  # values, and readable ones, of a column that is not text
 
 class HistoryError(ValueError):
     """History that cannot be read: nothing there, a column missing, a column of the wrong type."""
+
+
+class PreparedHistoryError(HistoryError):
+    """A raw history is needed, and the address holds what `antifraud prepare` made of one."""
 
 
 class UnreadableFileError(HistoryError):
@@ -151,14 +157,31 @@ def find_files(address: Location, *, days: Days | None = None) -> list[tuple[Fil
     ----------
     days
         As of `open_history`.
+
+    Raises
+    ------
+    PreparedHistoryError
+        If it is no raw history any more.
     """
-    found = [(file, name, kind) for file, name in _listed(address) for kind in _kind(name)]
+    listed = _listed(address)
+    if any(name == CLEANING for _, name in listed):
+        _refuse_prepared(address)
+    found = [(file, name, kind) for file, name in listed for kind in _kind(name)]
     if not found:
         raise HistoryError(f"history {address}: no file ends in {', '.join(SUFFIXES)}")
     chosen = [(file, kind) for file, name, kind in found if days is None or days.may_hold(name)]
     if not chosen:
         raise HistoryError(f"history {address}: no folder is of the days asked for, {days}")
     return chosen
+
+
+def _refuse_prepared(address: Location) -> None:
+    manifest = prepared_manifest(address)
+    if manifest is not None:
+        raise PreparedHistoryError(
+            f"history {address}: it is a prepared history, without the ids and files that are needed here; give the"
+            f" raw history that antifraud prepare made it from, {manifest.about.get('history')}"
+        )
 
 
 def _listed(address: Location) -> list[tuple[FileAt, str]]:

@@ -1,12 +1,4 @@
-"""A prepared history as files, in one snapshot of `model.training.addresses`: there as a whole or not at all.
-
-transactions/date=YYYY-MM-DD/*.parquet     one row a payment, ids hashed
-customer_tiles/*.parquet                   sums of each hour
-terminal_tiles/*.parquet
-customer_statistics/*.parquet              sums as of one hour, where asked for
-terminal_statistics/*.parquet
-cleaning.json                              rows read, kept and dropped, by cause
-"""
+"""A history cleaned and summed up, written as files that training, refreshes and analysts read."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,21 +12,18 @@ from model.address import Location
 from model.manifest import sums_fingerprint
 from model.statistics import ENTITIES, hour_text, snapshot_sql
 from model.training.addresses import Draft, open_address, snapshot
+from model.training.dataset import end_hour, time_range
 from model.training.prepare import CleaningReport, prepare
+from model.training.prepared_layout import CLEANING, KIND, TILES, TRANSACTIONS
 from model.training.reading import quoted
 from model.transaction import IdHasher
 
-CLEANING = "cleaning.json"
-KIND = "prepared history"
-TRANSACTIONS = "transactions"
-TILES = tuple(f"{entity}_tiles" for entity in ENTITIES)
-STATISTICS = tuple(f"{entity}_statistics" for entity in ENTITIES)
-TABLES = (TRANSACTIONS, *TILES, *STATISTICS)
 LAST_HOUR: Literal["data"] = "data"
 _ROW_GROUP = 1_000_000
 
 AsOf = int | Literal["data"] | None
-"""Hour of the statistics, since 1970 UTC; `data` is the full hour after the last payment, None writes none."""
+"""Hour of the statistics, since 1970 UTC; `data` is the full hour after the last payment, but for a few with dates far
+from all others; None writes none."""
 
 
 def prepare_files(
@@ -144,7 +133,7 @@ def note(draft: Draft, *, report: CleaningReport, rows: Mapping[str, int], about
 
 
 def _last_hour(connection: duckdb.DuckDBPyConnection) -> int:
-    return int(connection.execute("SELECT MAX(tx_hour) + 1 FROM transactions").fetchall()[0][0])
+    return end_hour(time_range(connection)[1])
 
 
 def _write(connection: duckdb.DuckDBPyConnection, draft: Draft, table: str, query: str, *, scratch: Path) -> int:

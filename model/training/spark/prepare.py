@@ -13,9 +13,11 @@ from pyspark.sql import functions as sql
 from model.address import Location
 from model.statistics import ENTITIES, tiles_sql
 from model.training.addresses import Draft, open_address, snapshot
+from model.training.dataset import DAYS_SQL, end_hour, range_of_days
 from model.training.history import UnreadableFileError, open_history
 from model.training.prepare import CAUSES, CleaningError, CleaningReport, cleaning_sql
-from model.training.prepared import LAST_HOUR, TABLES, TRANSACTIONS, AsOf, note, origin, statistics_queries
+from model.training.prepared import LAST_HOUR, AsOf, note, origin, statistics_queries
+from model.training.prepared_layout import TABLES, TRANSACTIONS
 from model.training.reading import HistoryFile
 from model.training.reports import USABLE_LINES, judged_sql, open_reports, report_lines_sql, verdicts_sql
 from model.training.spark.batches import hashing
@@ -224,7 +226,8 @@ def _note_digests(spark: SparkSession, draft: Draft) -> None:
 
 
 def _last_hour(session: SparkSession) -> int:
-    return int(session.sql("SELECT MAX(tx_hour) + 1 FROM transactions").first()[0])
+    days = [(first, after, count) for first, after, count in session.sql(DAYS_SQL).collect()]
+    return end_hour(range_of_days(days)[1])
 
 
 def _report(session: SparkSession, cleaned: _Cleaned) -> CleaningReport:

@@ -13,12 +13,13 @@ from model.features import schema_fingerprint
 from model.settings import Settings
 from model.statistics import ENTITIES, HOUR, tiles_sql
 from model.training.addresses import Days
+from model.training.cleaned import clean
 from model.training.dataset import read_dataset, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.fit import TrainingError
 from model.training.history import connect
 from model.training.page.page import write_page
-from model.training.prepare import CleaningReport, prepare
+from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.sampling import Sampling, sampling_of
 from model.training.scratch import scratch_folder
@@ -90,7 +91,7 @@ def evaluate_history(
     Parameters
     ----------
     address
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, a folder of them, or what `antifraud prepare` wrote.
     report
         Folder for the report; its folder `cells` keeps what is finished, so that an interrupted run goes on.
 
@@ -111,7 +112,7 @@ def evaluate_history(
         stages.begin("opening the history")
         with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
             delay = int(settings.label_delay.total_seconds())
-            cleaning = prepare(
+            cleaning = clean(
                 connection,
                 address,
                 hasher=hasher,

@@ -10,11 +10,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from model.training.addresses import MANIFEST_NAME
+from model.training.addresses import MANIFEST_NAME, open_address, snapshot
 from model.training.cleaned import clean
 from model.training.dataset import Dataset, read_dataset
 from model.training.fingerprint import fingerprint
-from model.training.history import HistoryError, connect
+from model.training.history import HistoryError, PreparedHistoryError, connect, open_history
 from model.training.prepare import prepare
 from model.training.prepared import prepare_files
 from model.transaction import IdHasher
@@ -120,6 +120,18 @@ def test_one_of_another_version_or_with_rows_missing_is_refused(
             clean(database, prepared, hasher=HASHER, label_delay_seconds=DELAY)
 
 
+def test_a_date_far_from_all_others_does_not_move_the_hour_of_the_statistics(
+    tmp_path: Path, database: duckdb.DuckDBPyConnection
+) -> None:
+    rows = [*(payment(number) for number in range(1, 1100)), payment(1100, tx_datetime=moment(START + 3000 * DAY))]
+    history = write_parquet(tmp_path / "far" / "h.parquet", rows)
+    options: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY, "as_of": "data"}
+    prepare_files(database, history, tmp_path / "out", scratch=tmp_path / "files", **options)
+    manifest = open_address(tmp_path / "out").manifest()
+    assert manifest is not None
+    assert manifest.about["as_of"] == "2026-03-02T19:00:00Z"
+
+
 def test_what_was_left_out_stays_in_the_report(raw: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
     (raw.parent / "broken.parquet").write_bytes(b"PAR1 and no more")
     options: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY, "skip_unreadable": True}
@@ -127,3 +139,37 @@ def test_what_was_left_out_stays_in_the_report(raw: Path, tmp_path: Path, databa
     again = clean(database, tmp_path / "out", hasher=HASHER, label_delay_seconds=DELAY)
     assert dataclasses.asdict(again) == dataclasses.asdict(first)
     assert len(again.files_skipped) == 1
+
+
+def test_a_file_that_cannot_be_read_is_named(prepared: Path, database: duckdb.DuckDBPyConnection) -> None:
+    (broken,) = prepared.rglob("terminal_tiles/*.parquet")
+    broken.write_bytes(bytes(broken.stat().st_size))  # as long as the manifest says
+    with pytest.raises(HistoryError) as refused:
+        clean(database, prepared, hasher=HASHER, label_delay_seconds=DELAY)
+    assert str(refused.value).startswith(f"history {prepared}: {broken} is not readable (")
+    assert str(refused.value).endswith("; run antifraud prepare again")
+
+
+# --- where a raw history is needed ------------------------------------------------------------------------------------
+
+
+def test_what_needs_a_raw_history_says_which_one(prepared: Path, raw: Path) -> None:
+    with pytest.raises(PreparedHistoryError) as refused:
+        open_history(prepared)
+    assert str(refused.value) == (
+        f"history {prepared}: it is a prepared history, without the ids and files that are needed here; give the raw"
+        f" history that antifraud prepare made it from, {raw.parent}"
+    )
+
+
+def test_reports_are_no_prepared_history(prepared: Path, raw: Path, database: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(HistoryError, match=r"^reports .*: it is a prepared history, which holds no lines of reports"):
+        clean(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY, reports=prepared)
+
+
+def test_a_raw_snapshot_is_no_prepared_history(tmp_path: Path) -> None:
+    with snapshot(open_address(tmp_path / "history")) as draft:
+        draft.upload("h.parquet", write_parquet(tmp_path / "h.parquet", [payment(1)]))
+        with draft.writing("cleaning.json") as sink:
+            sink.write(b"{}")
+    assert [str(file.path).rpartition("/")[2] for file in open_history(tmp_path / "history")] == ["h.parquet"]

@@ -19,7 +19,8 @@ from model.training.addresses.snapshot import verify
 from model.training.cleaned import clean
 from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.history import connect, history_sql, open_history, unreadable_lines
-from model.training.prepared import CLEANING, STATISTICS, TABLES, prepare_files
+from model.training.prepared import prepare_files
+from model.training.prepared_layout import CLEANING, STATISTICS, TABLES
 from model.transaction import REPORT_COLUMN
 from tests.model.training.histories import DAY, HASHER, START, Row, csv_text, moment, payment, write_csv, write_parquet
 from tests.model.training.spark.dirty import write_dirty
