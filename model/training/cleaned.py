@@ -10,14 +10,14 @@ from typing import Any
 import duckdb
 
 from model.address import Location
-from model.manifest import sums_fingerprint
 from model.statistics import HOUR
 from model.training.addresses import MANIFEST_NAME, Days, PlacedFile, open_address, raise_failed_read, readable
 from model.training.history import HistoryError
 from model.training.prepare import CleaningReport, prepare
+from model.training.prepared import made_on
 from model.training.prepared_layout import CLEANING, TILES, TRANSACTIONS, prepared_manifest
 from model.training.reading import pattern, quoted
-from model.transaction import IdHasher
+from model.training.terms import Terms
 
 _TRANSACTION_COLUMNS = {
     "tx_seconds": "BIGINT",
@@ -45,12 +45,9 @@ _COLUMNS = {TRANSACTIONS: _TRANSACTION_COLUMNS} | dict.fromkeys(TILES, _TILE_COL
 def clean(
     connection: duckdb.DuckDBPyConnection,
     address: Location,
+    terms: Terms,
     *,
-    hasher: IdHasher,
-    label_delay_seconds: int,
-    reports: Location | None = None,
     days: Days | None = None,
-    skip_unreadable: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
     """Bring a history into the tables `transactions`, `customer_tiles` and `terminal_tiles` of a database.
@@ -63,27 +60,16 @@ def clean(
     HistoryError, CleaningError, AddressError
         As of `prepare`, and as of `open_prepared`.
     """
-    prepared = open_prepared(address, hasher=hasher, label_delay_seconds=label_delay_seconds, reports=reports)
+    prepared = open_prepared(address, terms)
     if prepared is None:
-        return prepare(
-            connection,
-            address,
-            hasher=hasher,
-            label_delay_seconds=label_delay_seconds,
-            reports=reports,
-            days=days,
-            skip_unreadable=skip_unreadable,
-            progress=progress,
-        )
+        return prepare(connection, address, terms, days=days, progress=progress)
     progress("reading the prepared history")
     for table in _COLUMNS:
         prepared.load(connection, table)
     return prepared.cleaning()
 
 
-def open_prepared(
-    address: Location, *, hasher: IdHasher, label_delay_seconds: int, reports: Location | None = None
-) -> "PreparedHistory | None":
+def open_prepared(address: Location, terms: Terms) -> "PreparedHistory | None":
     """Return what `antifraud prepare` wrote to an address, None if a raw history or nothing is there.
 
     Raises
@@ -96,8 +82,7 @@ def open_prepared(
     manifest = prepared_manifest(address)
     if manifest is None:
         return None
-    asked = {"sums": sums_fingerprint(), "id_key": hasher.fingerprint, "label_delay_seconds": label_delay_seconds}
-    _check(address, manifest.about, asked | {"reports": "" if reports is None else str(reports)})
+    _refuse_other(address, manifest.about, terms)
     return PreparedHistory(address, manifest.about, tuple(open_address(address).list_files()))
 
 
@@ -169,14 +154,14 @@ class PreparedHistory:
                 ) from None
 
 
-def _check(address: Location, about: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def _refuse_other(address: Location, about: Mapping[str, Any], terms: Terms) -> None:
     named = {
         "sums": "by a version of this program whose statistics are others",
         "id_key": "with another id key",
         "label_delay_seconds": f"with a label delay of {about.get('label_delay_seconds')} seconds",
         "reports": f"with the reports {about.get('reports') or 'of its own rows only'}",
     }
-    for name, value in asked.items():
+    for name, value in made_on(terms).items():
         if about.get(name) != value:
             now = "" if name in ("sums", "id_key") else f", and {value or 'none'} is asked for now"
             raise HistoryError(f"history {address}: it was prepared {named[name]}{now}; run antifraud prepare again")

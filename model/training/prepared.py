@@ -16,9 +16,10 @@ from model.training.dataset import end_hour, time_range
 from model.training.prepare import CleaningReport, prepare
 from model.training.prepared_layout import CLEANING, KIND, TILES, TRANSACTIONS
 from model.training.reading import quoted
-from model.transaction import IdHasher
+from model.training.terms import Terms
 
 LAST_HOUR: Literal["data"] = "data"
+_DATED = "SELECT *, CAST(DATE '1970-01-01' + CAST(tx_hour // 24 AS INTEGER) AS VARCHAR) AS date FROM transactions"
 _ROW_GROUP = 1_000_000
 
 AsOf = int | Literal["data"] | None
@@ -30,13 +31,10 @@ def prepare_files(
     connection: duckdb.DuckDBPyConnection,
     history: Location,
     out: Location,
+    terms: Terms,
     *,
     scratch: Path,
-    hasher: IdHasher,
-    label_delay_seconds: int,
     as_of: AsOf = None,
-    reports: Location | None = None,
-    skip_unreadable: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
     """Clean a history in DuckDB and write what comes of it.
@@ -45,7 +43,7 @@ def prepare_files(
     ----------
     connection
         A scratch database, as `model.training.history.connect` opens it.
-    history, hasher, label_delay_seconds, reports, skip_unreadable, progress
+    history, terms, progress
         As for `model.training.prepare.prepare`; so are further errors.
     out
         Where files go: a path, `s3://bucket/prefix` or `hdfs://host:port/path`. Whoever reads it sees what an earlier
@@ -61,35 +59,14 @@ def prepare_files(
         If the history's or the output's store fails.
     """
     with snapshot(open_address(out)) as draft:
-        report = prepare(
-            connection,
-            history,
-            hasher=hasher,
-            label_delay_seconds=label_delay_seconds,
-            reports=reports,
-            skip_unreadable=skip_unreadable,
-            progress=progress,
-        )
-        hour = _last_hour(connection) if as_of == LAST_HOUR else as_of
-        queries = {
-            TRANSACTIONS: "SELECT *, CAST(DATE '1970-01-01' + CAST(tx_hour // 24 AS INTEGER) AS VARCHAR) AS date"
-            " FROM transactions",
-            **{tiles: f"SELECT * FROM {tiles}" for tiles in TILES},
-            **statistics_queries(hour),
-        }
+        report = prepare(connection, history, terms, progress=progress)
+        hour = end_hour(time_range(connection)[1]) if as_of == LAST_HOUR else as_of
+        queries = {TRANSACTIONS: _DATED, **{tiles: f"SELECT * FROM {tiles}" for tiles in TILES}}
         rows = {}
-        for table, query in queries.items():
+        for table, query in (queries | statistics_queries(hour)).items():
             progress(f"writing {table.replace('_', ' ')}")
             rows[table] = _write(connection, draft, table, query, scratch=scratch)
-        about = origin(
-            "duckdb",
-            history=history,
-            reports=reports,
-            hasher=hasher,
-            label_delay_seconds=label_delay_seconds,
-            as_of_hour=hour,
-        )
-        note(draft, report=report, rows=rows, about=about)
+        note(draft, report=report, rows=rows, about=origin("duckdb", history, terms, as_of_hour=hour))
     return report
 
 
@@ -103,25 +80,19 @@ def statistics_queries(as_of_hour: int | None) -> dict[str, str]:
     }
 
 
-def origin(
-    engine: str,
-    *,
-    history: Location,
-    reports: Location | None,
-    hasher: IdHasher,
-    label_delay_seconds: int,
-    as_of_hour: int | None,
-) -> dict[str, Any]:
+def origin(engine: str, history: Location, terms: Terms, *, as_of_hour: int | None) -> dict[str, Any]:
     """Return what a manifest says of how its files came about."""
+    as_of = None if as_of_hour is None else hour_text(as_of_hour)
+    return {"kind": KIND, "engine": engine, "history": str(history), **made_on(terms), "as_of": as_of}
+
+
+def made_on(terms: Terms) -> dict[str, Any]:
+    """Return what the manifest of a prepared history says of the terms, which those of its readers must be."""
     return {
-        "kind": KIND,
-        "engine": engine,
-        "history": str(history),
-        "reports": "" if reports is None else str(reports),
         "sums": sums_fingerprint(),
-        "id_key": hasher.fingerprint,
-        "label_delay_seconds": label_delay_seconds,
-        "as_of": None if as_of_hour is None else hour_text(as_of_hour),
+        "id_key": terms.hasher.fingerprint,
+        "label_delay_seconds": terms.label_delay_seconds,
+        "reports": "" if terms.reports is None else str(terms.reports),
     }
 
 
@@ -130,10 +101,6 @@ def note(draft: Draft, *, report: CleaningReport, rows: Mapping[str, int], about
     with draft.writing(CLEANING) as sink:
         sink.write((json.dumps(asdict(report), indent=2) + "\n").encode())
     draft.about.update(about, rows=dict(rows))
-
-
-def _last_hour(connection: duckdb.DuckDBPyConnection) -> int:
-    return end_hour(time_range(connection)[1])
 
 
 def _write(connection: duckdb.DuckDBPyConnection, draft: Draft, table: str, query: str, *, scratch: Path) -> int:

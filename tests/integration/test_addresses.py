@@ -20,7 +20,16 @@ import pytest
 
 from antifraud.cli import main
 from model.statistics import HOUR, Snapshot
-from model.training.addresses import AddressError, Place, open_address, readable, snapshot, with_tags, worked_on_here
+from model.training.addresses import (
+    AddressError,
+    Days,
+    Place,
+    open_address,
+    readable,
+    snapshot,
+    with_tags,
+    worked_on_here,
+)
 from model.training.addresses.copies import fetched
 from model.training.addresses.duckdb_window import _WatchedFile
 from model.training.addresses.snapshot import verify
@@ -33,7 +42,7 @@ from model.training.refresh.contract import Rules
 from model.training.simulation import PROFILES, simulate
 from stack.servers import S3, Proxy, Toxiproxy
 from tests.integration.started import started
-from tests.model.training.histories import HASHER, START, csv_text, payment, write_parquet
+from tests.model.training.histories import HASHER, START, TERMS, csv_text, payment, write_parquet
 
 pytestmark = pytest.mark.integration
 
@@ -192,9 +201,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return names
 
 
-def cleaned(address: str | Path, folder: Path, **options: Any) -> tuple[CleaningReport, Snapshot]:
+def cleaned(
+    address: str | Path, folder: Path, *, days: Days | None = None, skip_unreadable: bool = False
+) -> tuple[CleaningReport, Snapshot]:
     with connect(folder, memory_limit="1GB", threads=2) as connection:
-        report = prepare(connection, address, hasher=HASHER, label_delay_seconds=DAY, **options)
+        terms = replace(TERMS, skip_unreadable=skip_unreadable)
+        report = prepare(connection, address, terms, days=days)
         rows = connection.execute("SELECT MAX(tx_seconds) FROM transactions").fetchall()[0][0]
         return report, read_snapshot(connection, as_of_hour=rows // HOUR + 1)
 

@@ -12,6 +12,7 @@ from model.training.prepared_layout import TILES, TRANSACTIONS
 from model.training.progress import Stages
 from model.training.refresh.advance import Fresh, Task, refuse_nobody, scratch_database
 from model.training.refresh.contract import RefreshError, ReportLines, refuse_backwards
+from model.training.terms import Terms
 
 
 def find_prepared(task: Task) -> PreparedHistory | None:
@@ -22,9 +23,7 @@ def find_prepared(task: Task) -> PreparedHistory | None:
     HistoryError
         If it was prepared with another id key, label delay or reports than are asked for, or by another version.
     """
-    return open_prepared(
-        task.history, hasher=task.hasher, label_delay_seconds=task.rules.label_delay, reports=task.reports
-    )
+    return open_prepared(task.history, Terms(task.hasher, task.rules.label_delay, task.reports))
 
 
 def add_up(task: Task, prepared: PreparedHistory, *, stages: Stages) -> Fresh:

@@ -24,6 +24,7 @@ from model.training.spark.batches import hashing
 from model.training.spark.failures import named
 from model.training.spark.reading import history_rows, url
 from model.training.spark.session import MEANING
+from model.training.terms import Terms
 from model.transaction import IdHasher
 
 # A table of so many ids, about 100 bytes each in memory, goes to every executor; rows then need not move to be joined.
@@ -42,8 +43,7 @@ class _Cleaned:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    hasher: IdHasher
-    label_delay_seconds: int
+    terms: Terms
     as_of: AsOf
     broadcast_ids: int
     progress: Callable[[str], None]
@@ -53,12 +53,9 @@ def prepare_on_spark(
     spark: SparkSession,
     history: Location,
     out: Location,
+    terms: Terms,
     *,
-    hasher: IdHasher,
-    label_delay_seconds: int,
     as_of: AsOf = None,
-    reports: Location | None = None,
-    skip_unreadable: bool = False,
     broadcast_ids: int = BROADCAST_IDS,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
@@ -74,10 +71,10 @@ def prepare_on_spark(
     SparkRunError
         If Spark itself fails.
     """
-    skipped: list[str] | None = [] if skip_unreadable else None
+    skipped: list[str] | None = [] if terms.skip_unreadable else None
     files = open_history(history, skipped=skipped)
-    report_files = [] if reports is None else open_reports(reports, skipped=skipped)
-    ask = _Asked(hasher, label_delay_seconds, as_of, broadcast_ids, progress)
+    report_files = [] if terms.reports is None else open_reports(terms.reports, skipped=skipped)
+    ask = _Asked(terms, as_of, broadcast_ids, progress)
     while True:
         try:
             with snapshot(open_address(out)) as draft, named(history, [*files, *report_files]):
@@ -87,15 +84,7 @@ def prepare_on_spark(
                 if not report.rows_kept:
                     raise CleaningError(f"history {history}: no usable transaction\n{report.render()}")
                 _note_digests(spark, draft)
-                about = origin(
-                    "spark",
-                    history=history,
-                    reports=reports,
-                    hasher=hasher,
-                    label_delay_seconds=label_delay_seconds,
-                    as_of_hour=hour,
-                )
-                note(draft, report=report, rows=rows, about=about)
+                note(draft, report=report, rows=rows, about=origin("spark", history, terms, as_of_hour=hour))
             return report
         except UnreadableFileError as error:
             # Files that break off further on than their columns show it only now.
@@ -113,9 +102,9 @@ def _prepare(
     ask.progress("reading ids")
     _history(session, files)
     for entity in ENTITIES:
-        _hash_ids(session, entity, ask.hasher, ask.broadcast_ids)
+        _hash_ids(session, entity, ask.terms.hasher, ask.broadcast_ids)
     ask.progress("classifying rows")
-    cleaned = _clean(session, report_files, ask.label_delay_seconds)
+    cleaned = _clean(session, report_files, ask.terms.label_delay_seconds)
     ask.progress("keeping transactions")
     rows = {TRANSACTIONS: _write_transactions(session, draft)}
     report = _report(session, cleaned)

@@ -24,6 +24,7 @@ from model.training.progress import Stages
 from model.training.sampling import Sampling, sampling_of
 from model.training.scratch import scratch_folder
 from model.training.split import SplitError
+from model.training.terms import Terms
 from model.training.walk_forward.cells import Cells, write_json
 from model.training.walk_forward.delays import GRID_AGES_HOURS, GRID_DELAYS, Delay, has_own_report_times, report_after
 from model.training.walk_forward.document import document
@@ -105,24 +106,15 @@ def evaluate_history(
     HistoryError, CleaningError, SplitError, TrainingError, SettingsError
         If the history cannot be read, or does not suffice for a single fold.
     """
-    hasher = settings.id_hasher()
+    terms = Terms.of(settings, settings.id_hasher())
     report.mkdir(parents=True, exist_ok=True)
     stages_to_come = 3 + (0 if plan.quick else len(GRID_DELAYS) * len(GRID_AGES_HOURS))
     with scratch_folder(settings.work_folder) as scratch, Stages(stages_to_come, shown=progress) as stages:
         stages.begin("opening the history")
         with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-            delay = int(settings.label_delay.total_seconds())
-            cleaning = clean(
-                connection,
-                address,
-                hasher=hasher,
-                label_delay_seconds=delay,
-                reports=settings.reports,
-                days=Days.of_seconds(None, plan.until),
-                skip_unreadable=settings.skip_unreadable_files,
-                progress=stages.step,
-            )
-            prepared = _until(connection, cleaning, plan.until, label_delay=delay)
+            days = Days.of_seconds(None, plan.until)
+            cleaning = clean(connection, address, terms, days=days, progress=stages.step)
+            prepared = _until(connection, cleaning, plan.until, label_delay=terms.label_delay_seconds)
             return _Run(prepared, report, settings, plan, stages).all()
 
 

@@ -13,6 +13,7 @@ from model.training.progress import Stages
 from model.training.refresh.advance import STATE, Fresh, Task
 from model.training.refresh.contract import RefreshError
 from model.training.refresh.prepared import add_up, find_prepared
+from model.training.terms import Terms
 from tests.model.training.histories import HASHER, START, payment
 from tests.model.training.refresh.banks import (
     DAY,
@@ -45,10 +46,8 @@ def prepared(bank: Bank, *, as_of: AsOf = None) -> Task:
             connection,
             bank.history,
             bank.folder / "prepared",
+            Terms(HASHER, LABEL_DELAY, task.reports),
             scratch=scratch / "files",
-            hasher=HASHER,
-            label_delay_seconds=LABEL_DELAY,
-            reports=task.reports,
             as_of=as_of,
         )
     return replace(task, history=bank.folder / "prepared", folder=bank.folder / "other work")
