@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _in_duckdb(options: argparse.Namespace, settings: "Settings") -> "CleaningReport":
-    from model.training.history import connect
+    from model.training.database import connect
     from model.training.prepared import prepare_files
     from model.training.scratch import scratch_folder
 

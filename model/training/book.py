@@ -34,9 +34,9 @@ from model.training.book_protocol import (
     last_weeks,
     rows_to_test,
 )
+from model.training.database import connect
 from model.training.dataset import read_dataset, time_range
 from model.training.fit import fit_booster, raw_margins
-from model.training.history import connect
 from model.training.prepare import prepare
 from model.training.terms import Terms
 from model.transaction import IdHasher

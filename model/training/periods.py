@@ -7,9 +7,9 @@ from model.address import Location
 from model.settings import Settings
 from model.statistics import HOUR, Integers, Snapshot
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
-from model.training.history import connect
 from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.sampling import Sampling, sampling_of

@@ -114,7 +114,7 @@ def prepare(
     Parameters
     ----------
     connection
-        A scratch database, as `model.training.history.connect` opens it; tables of an earlier run are replaced.
+        A scratch database, as `model.training.database.connect` opens it; tables of an earlier run are replaced.
     address
         A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
     days

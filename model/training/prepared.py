@@ -42,7 +42,7 @@ def prepare_files(
     Parameters
     ----------
     connection
-        A scratch database, as `model.training.history.connect` opens it.
+        A scratch database, as `model.training.database.connect` opens it.
     history, terms, progress
         As for `model.training.prepare.prepare`; so are further errors.
     out

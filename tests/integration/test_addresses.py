@@ -33,8 +33,9 @@ from model.training.addresses import (
 from model.training.addresses.copies import fetched
 from model.training.addresses.duckdb_window import _WatchedFile
 from model.training.addresses.snapshot import verify
+from model.training.database import connect
 from model.training.dataset import read_snapshot
-from model.training.history import UnreadableFileError, connect, history_sql, open_history
+from model.training.history import UnreadableFileError, history_sql, open_history
 from model.training.prepare import CleaningReport, prepare
 from model.training.progress import Stages
 from model.training.refresh.advance import Fresh, Task, advance

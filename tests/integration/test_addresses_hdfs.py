@@ -11,8 +11,8 @@ import pytest
 from model.statistics import HOUR, Snapshot
 from model.training.addresses import AddressError, Place, open_address, snapshot
 from model.training.addresses.snapshot import verify
+from model.training.database import connect
 from model.training.dataset import read_snapshot
-from model.training.history import connect
 from model.training.prepare import CleaningReport, prepare
 from model.training.simulation import PROFILES, simulate
 from stack.servers import Hdfs

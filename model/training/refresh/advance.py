@@ -10,7 +10,7 @@ from model.address import Location
 from model.settings import Settings
 from model.statistics import HOUR, LONGEST_WINDOW, Snapshot, hour_text
 from model.training.addresses import Days
-from model.training.history import connect
+from model.training.database import connect
 from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.refresh.contract import RefreshError, ReportLines, Rules, StateError, refuse_backwards

@@ -14,10 +14,10 @@ from model.settings import Settings
 from model.statistics import ENTITIES, HOUR, tiles_sql
 from model.training.addresses import Days
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.dataset import read_dataset, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.fit import TrainingError
-from model.training.history import connect
 from model.training.page.page import write_page
 from model.training.prepare import CleaningReport
 from model.training.progress import Stages

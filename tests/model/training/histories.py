@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.training.history import connect
+from model.training.database import connect
 from model.training.prepare import CleaningReport, prepare
 from model.training.terms import Terms
 from model.transaction import IdHasher

@@ -12,9 +12,10 @@ import pytest
 
 from model.training.addresses import MANIFEST_NAME, open_address, snapshot
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.dataset import Dataset, read_dataset
 from model.training.fingerprint import fingerprint
-from model.training.history import HistoryError, PreparedHistoryError, connect, open_history
+from model.training.history import HistoryError, PreparedHistoryError, open_history
 from model.training.prepare import prepare
 from model.training.prepared import prepare_files
 from model.training.terms import Terms

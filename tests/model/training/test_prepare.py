@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.statistics import ENTITIES
-from model.training.history import HistoryError, connect
+from model.training.database import connect
+from model.training.history import HistoryError
 from model.training.prepare import CAUSES, CleaningError, CleaningReport, prepare
 from model.training.simulation import PROFILES, simulate
 from model.training.terms import Terms

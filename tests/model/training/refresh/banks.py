@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model.statistics import HOUR, Snapshot
+from model.training.database import connect
 from model.training.dataset import read_snapshot
-from model.training.history import connect
 from model.training.prepare import CleaningError, prepare
 from model.training.progress import Stages
 from model.training.refresh.advance import Fresh, Task, advance

@@ -9,7 +9,8 @@ import pytest
 
 from model.statistics import HOUR, SUM_COLUMNS, Snapshot
 from model.training.addresses import open_address, snapshot
-from model.training.history import HistoryError, connect
+from model.training.database import connect
+from model.training.history import HistoryError
 from model.training.prepare import CAUSES, CleaningReport, prepare
 from model.training.refresh.advance import STATE, Fresh, Task, note_published
 from model.training.refresh.contract import RefreshBusyError, RefreshError, Rules

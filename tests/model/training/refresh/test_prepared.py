@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from model.statistics import HOUR, hour_text
-from model.training.history import HistoryError, connect
+from model.training.database import connect
+from model.training.history import HistoryError
 from model.training.prepared import AsOf, prepare_files
 from model.training.progress import Stages
 from model.training.refresh.advance import STATE, Fresh, Task

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from model.training.addresses import open_address
 from model.training.addresses.snapshot import verify
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.fingerprint import DataFingerprint, fingerprint
-from model.training.history import connect, history_sql, open_history, unreadable_lines
+from model.training.history import history_sql, open_history, unreadable_lines
 from model.training.prepared import prepare_files
 from model.training.prepared_layout import CLEANING, STATISTICS, TABLES
 from model.training.terms import Terms
