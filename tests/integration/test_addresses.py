@@ -198,7 +198,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         names.add(self._place.address)
         return read(self, offset, size)
 
-    monkeypatch.setattr("model.training.addresses.place.SteadyFile.read_at", watched)
+    monkeypatch.setattr("model.training.addresses.steady_file.SteadyFile.read_at", watched)
     return names
 
 
