@@ -160,7 +160,8 @@ lock: $(INSTALLED)  ## Resolve the hash-locked requirements again
 	@for peer in shapiq xgboost; do \
 		$(LOCK:3.11=3.12) loadtest/peers/$$peer/requirements.in -o loadtest/peers/$$peer/requirements.txt || exit 1; done
 
-clean:  ## Remove all that was made here: var/, .venv and caches
+clean:  ## Stop the stack and remove all that was made here: var/, .venv and caches
+	@[ ! -d var/stack ] || $(MAKE) --no-print-directory stack-down DELETE=1
 	@rm -rf var .venv .venv-airflow .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
 
 $(INSTALLED): requirements/dev.txt pyproject.toml setup.py $(wildcard model/*.c model/*.h)

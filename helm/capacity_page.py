@@ -1,6 +1,5 @@
 """Write how many pods and cores the chart takes for some loads: `python helm/capacity_page.py`, or `--check`."""
 
-import argparse
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,14 +8,11 @@ from typing import Any
 
 import yaml
 
+from written_section import Section, SectionError
+
 CHART = Path(__file__).parent
 PAGE = CHART.parent / "docs" / "operations.md"
 PEAKS = (50, 400, 4000)  # payments a second
-_BEGIN, _END = "<!-- capacity: begin, written by `make k8s` -->", "<!-- capacity: end -->"
-
-
-class RenderError(RuntimeError):
-    """The chart cannot be rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +40,8 @@ class Sizing:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or compare the page; return 1 where it differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
-    options = parser.parse_args(arguments)
-    text = PAGE.read_text(encoding="utf-8")
-    head, _, rest = text.partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    try:
-        page = f"{head}{_BEGIN}\n{table()}{_END}{tail}"
-    except (RenderError, OSError) as error:
-        print(f"capacity: {error}", file=sys.stderr)
-        return 1
-    if not options.check:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if page == text:
-        return 0
-    print("docs/operations.md does not have the pods that the chart takes: run `make k8s`", file=sys.stderr)
-    return 1
+    stale = "docs/operations.md does not have the pods that the chart takes"
+    return Section(PAGE, "capacity", table, stale).main(arguments, __doc__)
 
 
 def table() -> str:
@@ -89,14 +69,14 @@ def sizing(peak: int) -> Sizing:
 
     Raises
     ------
-    RenderError
+    SectionError
         If Helm fails.
     """
     changed = f"capacity.peakTps={peak}"
     command = ["helm", "template", "antifraud", str(CHART), "--kube-version", "1.33.0", "--set", changed]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  fixed command
     if done.returncode:
-        raise RenderError(done.stderr.strip())
+        raise SectionError(done.stderr.strip())
     found = {one["kind"]: one["spec"] for one in yaml.safe_load_all(done.stdout) if one and "spec" in one}
     scaler: dict[str, Any] = found["HorizontalPodAutoscaler"]
     factor = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["capacity"]["maxFactor"]

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 DEMO = Path("var/demo")  # where `make run` puts its bank
 START_SECONDS = 60  # how long the service may take to be ready
 STOP_SECONDS = 30
+PAGE_SECONDS = 10  # how long a page may take; nearly all of it is for a machine that does other work too
 
 
 class ServiceError(RuntimeError):
@@ -46,7 +47,7 @@ class Service:
         ServiceError
             If there is no answer, or another status than 200.
         """
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=2)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PAGE_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -22,6 +22,7 @@ from model.transaction import MAX_KEY_BYTES, MIN_KEY_BYTES, IdHasher
 PREFIX = "FRAUD_"
 MONTHLY_LOSS_LIMIT = 500_000.0  # requirement: the fraud that passes in a month costs at most this
 TOPIC = r"^[A-Za-z0-9._-]{1,249}$"  # what Kafka takes as a topic's name
+REGISTRIES = ("http://", "https://", "sqlite:///")
 _DURATION = re.compile(r"[0-9]{1,8}[smhd]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -235,6 +236,13 @@ class Settings(BaseSettings):
         """Return where settings come from, the strongest first."""
         return init_settings, env_settings, _OwnLines(settings_cls), file_secret_settings
 
+    @field_validator("tracking_uri")
+    @classmethod
+    def _is_registry(cls, uri: str) -> str:
+        if uri and not uri.startswith(REGISTRIES):
+            raise ValueError("must begin with http://, https:// or sqlite:////")
+        return uri
+
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         if self.id_key is not None and self.id_key_file is not None:
@@ -243,6 +251,8 @@ class Settings(BaseSettings):
             raise ValueError("kafka_password: set FRAUD_KAFKA_PASSWORD or FRAUD_KAFKA_PASSWORD_FILE, not both")
         if (self.kafka_certificate_file is None) != (self.kafka_key_file is None):
             raise ValueError("kafka_key_file: a certificate and its key are set together, or neither")
+        if self.kafka_security.endswith("plaintext") and (self.kafka_ca_file or self.kafka_certificate_file):
+            raise ValueError("kafka_security: must be ssl or sasl_ssl where certificates are set")
         if len({self.stream_input, self.stream_output, self.stream_dead_letter}) < 3:
             raise ValueError("stream_output: input, output and dead letters must be three topics")
         if self.declined_budget > self.flagged_budget:
@@ -354,8 +364,17 @@ def _default(value: object) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, timedelta):
-        return f"`{value // timedelta(hours=1)}h`"
+        return f"`{_as_duration(value)}`"
     return f"`{value}`"
+
+
+def _as_duration(value: timedelta) -> str:
+    """Return a duration as it is written in a setting; in hours where those are whole, else in the largest unit."""
+    for letter in "hms":
+        unit = timedelta(**{_UNITS[letter]: 1})
+        if value % unit == timedelta(0):
+            return f"{value // unit}{letter}"
+    raise ValueError(f"{value} is not a whole number of seconds")
 
 
 def _rule(schema: Mapping[str, Any]) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from model.settings import SettingsError
+
 FLUSH_SECONDS = 0.05
 SHOWN_CODES = 3  # the strongest reasons of a decision
 _STOP = b""
@@ -83,12 +85,21 @@ class DecisionLog:
 
 
 def open_decision_log(place: str) -> DecisionLog | None:
-    """Return the log that a setting names: `-` for standard output, a path to append to, nothing for none."""
+    """Return the log that a setting names: `-` for standard output, a path to append to, nothing for none.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be written.
+    """
     if place == "":
         return None
     if place == "-":
         return DecisionLog(sys.stdout.fileno())
-    return DecisionLog(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
+    try:
+        return DecisionLog(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
+    except OSError as error:
+        raise SettingsError(f"FRAUD_DECISION_LOG: cannot be written ({error.strerror})") from None
 
 
 def _write_all(descriptor: int, block: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stack.servers import S3, Kafka, Mlflow, Postgres, Server
+from stack.servers.server import neutral_environment, note
 from stack.verbs import Verb
 
 BUCKETS = ("mlflow", "bank")
 HISTORY, DECISIONS, REPORTS = "s3://bank/history", "s3://bank/decisions", "s3://bank/reports"
+OTHER_STORES = ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE")  # would lead past the S3 of the stack
 TOPICS = {"payments": 3, "decisions": 3, "payments-dead-letter": 1, "reports": 1}
 
 
@@ -80,9 +83,11 @@ class Platform:
     def write_environment(self) -> Path:
         """Write a file that a shell can read, so that any verb can be run on this platform; it holds the keys of S3."""
         path = self.folder / "environment"
-        path.touch(0o600)
-        lines = [f"export {name}='{value}'\n" for name, value in (self.settings() | self.s3.environment()).items()]
-        path.write_text("".join(lines))
+        values = self.settings() | self.s3.environment()
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+        lines.append(f"unset {' '.join(OTHER_STORES)}\n")
+        lines.append('export no_proxy="${no_proxy:-${NO_PROXY:-}},127.0.0.1" && export NO_PROXY="$no_proxy"\n')
+        note(path, "".join(lines), secret=True)
         return path
 
     def bootstrap(self) -> None:
@@ -118,10 +123,9 @@ class Platform:
         PlatformError
             If it ends with another code than 0.
         """
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("FRAUD_")}
         done = subprocess.run(
             [sys.executable, "-m", "antifraud", *words],
-            env=variables | self.settings() | self.s3.environment(),
+            env=neutral_environment() | self.settings() | self.s3.environment(),
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -159,8 +163,7 @@ class Platform:
     def _id_key(self) -> Path:
         path = self.folder / "id.key"
         if not path.exists():
-            path.touch(0o600)
-            path.write_text(secrets.token_hex(32) + "\n")
+            note(path, secrets.token_hex(32) + "\n", secret=True)
         return path
 
     def _verb(

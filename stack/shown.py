@@ -14,15 +14,23 @@ STREAM_SECONDS = 30
 
 
 def judged(platform: Platform) -> str:
-    """Return the answer for a fraud of the history, asked over REST, and say whether the stream decides the same."""
+    """Return the answer for a fraud of the history, asked over REST, once the stream has decided the same.
+
+    Raises
+    ------
+    PlatformError
+        If it decides otherwise, or not at all.
+    """
     with httpx.Client(base_url=platform.service.url, timeout=10, trust_env=False) as client:
         versions = client.get("/version").raise_for_status().json()
         example = _example(platform, as_of=datetime.fromisoformat(versions["statistics_as_of"]))
         response = client.post("/predict", json=example.payment).raise_for_status()
     text = rendered(example, response.json(), versions["cutoffs"])
     decision = _by_stream(platform, example.payment)
-    same = "the same bytes" if decision == response.content else f"another answer:\n{decision.decode()}"
-    return f"{text}\n\nSent through the topic `payments`, it came back in the topic `decisions`: {same}."
+    sent = f"{text}\n\nSent through the topic `payments`, it came back in the topic `decisions`"
+    if decision != response.content:
+        raise PlatformError(f"{sent}, but with another answer:\n{decision.decode()}")
+    return f"{sent}: the same bytes."
 
 
 def places(platform: Platform) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stack.servers.programs import Missing, program
-from stack.servers.server import Server, ServerError
+from stack.servers.server import Server, ServerError, note
 
 _HOW = "on Debian and Ubuntu: apt-get install postgresql"
 
@@ -28,8 +28,7 @@ class Postgres(Server):
         self.home = Path("/var/tmp") / f"antifraud-postgres-{mark}" if self._user else self.folder  # noqa: S108
         noted = self.folder / "password"
         if not noted.is_file():
-            noted.touch(0o600)
-            noted.write_text(secrets.token_urlsafe(16))
+            note(noted, secrets.token_urlsafe(16), secret=True)
         self.password = noted.read_text()
 
     @property

@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from stack.servers.programs import program
-from stack.servers.server import Server, listens
+from stack.servers.server import Server, listens, note
 
 REGION = "us-east-1"
 
@@ -18,8 +18,7 @@ class S3(Server):
         super().__init__(folder, port)
         noted = self.folder / "keys"
         if not noted.is_file():
-            noted.touch(0o600)
-            noted.write_text(f"{secrets.token_hex(8)} {secrets.token_hex(16)}\n")
+            note(noted, f"{secrets.token_hex(8)} {secrets.token_hex(16)}\n", secret=True)
         self.access_key, self.secret_key = noted.read_text().split()
 
     @property

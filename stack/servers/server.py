@@ -12,6 +12,7 @@ from typing import Self
 
 START_SECONDS = 180  # MLflow without compiled files beside it needs two minutes
 STOP_SECONDS = 20
+_SETTINGS = ("FRAUD_", "AWS_", "MLFLOW_", "PG")  # of the product, S3's clients, MLflow and PostgreSQL
 
 
 class ServerError(RuntimeError):
@@ -90,10 +91,11 @@ class Server:
     def _number(self, name: str, given: int | None = None) -> int:
         """Return a port that stays the same for this folder."""
         noted = self.folder / name
-        if given is None and noted.is_file():
-            return int(noted.read_text())
+        known = noted.read_text().strip() if given is None and noted.is_file() else ""
+        if known:
+            return int(known)
         port = given or unused_port()
-        noted.write_text(f"{port}\n")
+        note(noted, f"{port}\n")
         return port
 
     def _launch(
@@ -106,7 +108,8 @@ class Server:
         user: str | None = None,
     ) -> None:
         part = part or self.name
-        if self._pid(part) is not None:
+        if self._pid(part) is not None:  # perhaps of a command that was interrupted before it was ready
+            self._wait(lambda: self._pid(part) is not None, ready)
             return
         if part in (self.name, self._parts()[0]) and listens(self.port):
             raise ServerError(f"{self.name}: port {self.port} of {self.folder} is used by another process")
@@ -114,7 +117,7 @@ class Server:
             process = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=self.home,
-                env={**os.environ, **(environment or {})},
+                env=neutral_environment() | {**(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -124,17 +127,17 @@ class Server:
                 extra_groups=[] if user else None,
             )
         self._processes[part] = process
-        (self.folder / f"{part}.pid").write_text(f"{process.pid}\n")
-        self._wait(process, ready)
+        note(self.folder / f"{part}.pid", f"{process.pid}\n")
+        self._wait(lambda: process.poll() is None, ready)
 
-    def _wait(self, process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    def _wait(self, lives: Callable[[], bool], ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
+        while lives() and time.monotonic() < deadline:
             with suppress(OSError):
                 if ready():
                     return
             time.sleep(0.1)
-        ended = "ended" if process.poll() is not None else f"did not answer within {START_SECONDS} s"
+        ended = f"did not answer within {START_SECONDS} s" if lives() else "ended"
         self.kill()
         raise ServerError(f"{self.name} {ended}; the end of {self.log}:\n{self._end_of_log()}")
 
@@ -184,6 +187,20 @@ class Server:
                 return True
             time.sleep(0.05)
         return False
+
+
+def note(path: Path, text: str, *, secret: bool = False) -> None:
+    """Write a small file whole or not at all, so that no later command finds half of it where the disk was full."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    draft.touch(0o600 if secret else 0o644)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def neutral_environment() -> dict[str, str]:
+    """Return this process's environment without what would have its child speak to other servers, or as somebody."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
 
 
 def unused_port() -> int:

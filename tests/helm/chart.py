@@ -60,10 +60,15 @@ def one(manifests: list[Manifest], kind: str, name: str = RELEASE) -> Manifest:
 
 def load(path: str) -> ModuleType:
     """Return a script of `helm/` as a module."""
-    spec = importlib.util.spec_from_file_location(f"helm_{Path(path).name}", CHART / f"{path}.py")
+    script = CHART / f"{path}.py"
+    spec = importlib.util.spec_from_file_location(f"helm_{Path(path).name}", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(script.parent))  # where a script finds what it imports
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
     return module

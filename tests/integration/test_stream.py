@@ -126,7 +126,7 @@ def test_decisions_are_the_answers_of_the_service_and_poison_goes_aside(  # noqa
         return sum(value for name, value in stream.metrics().items() if name.startswith("fraud_decisions_total"))
 
     # It counts what it has committed a moment later.
-    wait_until(lambda: decided() == len(good) + 1, seconds=30, what="all decisions are counted")
+    wait_until(lambda: decided() == len(good) + 1, seconds=PATIENCE, what="all decisions are counted")
     metrics = stream.metrics()
     assert metrics['fraud_stream_dead_letters_total{reason="not-json"}'] == 1
     assert metrics["fraud_stream_age_seconds_count"] == len(good) + len(bad) + 3

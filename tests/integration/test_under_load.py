@@ -13,7 +13,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,7 +30,7 @@ from tests.conftest import ID_KEY
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-PATIENCE = 60.0
+PATIENCE = 240.0
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (system package nginx-light)")
 
 
@@ -44,6 +46,8 @@ class Instance:
             "FRAUD_WORK_FOLDER": str(settings.work_folder),
             "FRAUD_PORT": "0",
             "FRAUD_DECISION_LOG": str(self.log),
+            # On a machine that does other work too, a payment may wait longer than by default, and is refused for that.
+            "FRAUD_LONGEST_WAIT_MS": "10000",
             **{f"FRAUD_{name.upper()}": value for name, value in given.items()},
         }
         environment["PYTHONPATH"] = str(Path(__file__).parents[2])
@@ -144,6 +148,7 @@ def load(
     start: int = 0,
     retry_once: bool = False,
     connections: int = 64,
+    timeout: float = 20.0,
     answered: list[int] | None = None,
 ) -> LoadResult:
     """Ask at a rate; the transaction ids of whole answers go into `answered`."""
@@ -158,7 +163,7 @@ def load(
         rate,
         seconds,
         payments(start),
-        timeout=20.0,
+        timeout=timeout,
         retry_once=retry_once,
         connections=connections,
         observe=note,
@@ -218,7 +223,7 @@ def test_hundreds_of_slow_clients_harm_nobody(settings: Settings, loaded: Loaded
     assert loaded.model_version == "1"
     head = b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n"
     with (
-        instances(1, settings, tmp_path, read_seconds="5", longest_wait_ms="1000") as (instance,),
+        instances(1, settings, tmp_path, read_seconds="5") as (instance,),
         ExitStack() as stack,
     ):
         slow = [stack.enter_context(socket.create_connection(("127.0.0.1", instance.port))) for _ in range(400)]
@@ -235,7 +240,10 @@ def test_hundreds_of_slow_clients_harm_nobody(settings: Settings, loaded: Loaded
 def test_ten_times_the_capacity_for_30_seconds_leaves_nine_tenths_of_it_and_is_forgotten_at_once(
     settings: Settings, loaded: Loaded, tmp_path: Path
 ) -> None:
-    """With a model so slow that refusing is cheap beside answering, as a large one on a small share of a core."""
+    """With a model so slow that refusing is cheap beside answering, as a large one on a small share of a core.
+
+    Its capacity is what it answers in a second of processor time: other work on the machine takes nothing of that.
+    """
     assert loaded.model_version == "1"
     with ExitStack() as stack:
         # A longer wait than by default: on a machine that does other work too, answers come in bursts.
@@ -245,34 +253,74 @@ def test_ten_times_the_capacity_for_30_seconds_leaves_nine_tenths_of_it_and_is_f
         stack.callback(instance.process.communicate)
         stack.callback(instance.process.kill)
         answered: list[int] = []
-        capacity, asked = _capacity(instance.port, answered)
+        before = _capacity(instance, answered)
         health: list[int] = []
         stop = threading.Event()
         watcher = threading.Thread(target=_watch, args=(instance.port, health, stop))
         watcher.start()
-        flood = load(instance.port, rate=10 * capacity, seconds=30, start=10**6, answered=answered)
+        flood, flooded = _worked(instance, rate=10 * before.rate, seconds=30, start=10**6, answered=answered)
         stop.set()
         watcher.join()
-        after = load(instance.port, rate=capacity / 4, seconds=3, start=2 * 10**6, answered=answered)
+        after = load(instance.port, rate=before.rate / 4, seconds=3, start=2 * 10**6, answered=answered)
         assert after.due == after.answered, after
         assert len(health) > 50
         assert set(health) == {200}
         assert flood.errors == 0, flood  # 200 or 503 with Retry-After, and nothing else
-        again, asked_again = _capacity(instance.port, answered, start=3 * 10**6)
-        assert flood.answered_rate >= 0.9 * min(capacity, again), (flood, capacity, again)
+        again = _capacity(instance, answered, start=3 * 10**6)
+        least = 0.9 * min(before.per_second_of_work, again.per_second_of_work)
+        assert flood.answered / flooded.run >= least, (flood, flooded, before, again)
+        assert flooded.idle < 0.1 * flooded.wall, (flood, flooded)  # it refused nothing that it had time for
         # Each 200 has exactly one line, and nothing that was refused has one.
         logged = _lines_after_end(instance)
         assert sorted(logged) == sorted(answered)
-        assert len(answered) == asked + flood.answered + after.answered + asked_again
+        assert len(answered) == before.count + flood.answered + after.answered + again.count
 
 
-def _capacity(port: int, answered: list[int], *, start: int = 0) -> tuple[float, int]:
-    """Return how many payments a second two connections that are always busy get answered, and of how many."""
+@dataclass(frozen=True)
+class Work:
+    """What a process did in some seconds: ran, waited for a core that others had, or neither."""
+
+    wall: float
+    run: float
+    idle: float
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many payments two connections that are always busy got answered: of the clock, of the processor's time."""
+
+    count: int
+    rate: float
+    per_second_of_work: float
+
+
+def _capacity(instance: Instance, answered: list[int], *, start: int = 0) -> Capacity:
     count = 500
-    began = time.monotonic()
-    result = load(port, rate=count * 10, seconds=0.1, start=start, connections=2, answered=answered)
+    result, work = _worked(
+        instance,
+        rate=count * 10,
+        seconds=0.1,
+        start=start,
+        connections=2,
+        timeout=PATIENCE,
+        answered=answered,
+    )
     assert result.answered == count, result
-    return count / (time.monotonic() - began), count
+    return Capacity(count, count / work.wall, count / work.run)
+
+
+def _worked(instance: Instance, **asked: Any) -> tuple[LoadResult, Work]:
+    """Ask, and return also what the thread that answers did meanwhile."""
+    before = _times(instance.process.pid)
+    result = load(instance.port, **asked)
+    wall, run, waited = (now - then for now, then in zip(_times(instance.process.pid), before, strict=True))
+    return result, Work(wall, run, wall - run - waited)
+
+
+def _times(process: int) -> tuple[float, float, float]:
+    """Return the seconds of the clock, and those that the first thread of a process ran and waited for a core."""
+    run, waited, _ = Path(f"/proc/{process}/task/{process}/schedstat").read_text().split()
+    return time.monotonic(), int(run) / 1e9, int(waited) / 1e9
 
 
 def _watch(port: int, seen: list[int], stop: threading.Event) -> None:

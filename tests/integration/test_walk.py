@@ -99,12 +99,12 @@ def town(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[To
 
 
 def version(instance: Instance) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{instance.port}/version", trust_env=False).json()
+    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{instance.port}/version", timeout=60, trust_env=False).json()
     return found
 
 
 def answer(instance: Instance, payment: dict[str, Any]) -> dict[str, Any]:
-    response = httpx.post(f"http://127.0.0.1:{instance.port}/predict", json=payment, trust_env=False)
+    response = httpx.post(f"http://127.0.0.1:{instance.port}/predict", json=payment, timeout=60, trust_env=False)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
@@ -115,7 +115,7 @@ def wait_for(instance: Instance, *, model: str, statistics: str) -> None:
         found = version(instance)
         return bool((found["model_version"], found["statistics_version"]) == (model, statistics))
 
-    wait_until(is_there, seconds=90)
+    wait_until(is_there)
 
 
 def reported(answers: dict[str, Any]) -> float:

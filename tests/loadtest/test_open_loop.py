@@ -1,45 +1,27 @@
 import asyncio
 import itertools
-import random
 import time
 from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from loadtest.ledger import LoadResult, Outcome
-from loadtest.open_loop import LoadError, even_schedule, random_schedule, run_load, run_load_blocking
+from loadtest.open_loop import LoadError, run_load, run_load_blocking
+from loadtest.schedules import even_schedule
 from tests.loadtest.conftest import TinyServer, unused_port
 
 BODY = b'{"some": "payment"}'
+PATIENCE = 30.0  # seconds; only what is meant not to be answered takes as long
 
 
 def load(server: TinyServer, *, rate: float = 200, seconds: float = 0.5, **options: Any) -> LoadResult:
     payloads = options.pop("payloads", [BODY])
-    options = {"connections": 8, "timeout": 2.0} | options
+    options = {"connections": 8, "timeout": PATIENCE} | options
     result = run_load_blocking("127.0.0.1", server.port, rate, seconds, payloads, **options)
     assert result.adds_up
     assert result.due == len(options.get("schedule", even_schedule(rate, seconds)))
     return result
-
-
-@given(st.floats(1, 1000), st.floats(0.1, 5))
-def test_an_even_schedule_has_the_rate_and_no_gap(rate: float, seconds: float) -> None:
-    moments = even_schedule(rate, seconds)
-    assert len(moments) == round(rate * seconds)
-    assert all(later - earlier == pytest.approx(1 / rate) for earlier, later in itertools.pairwise(moments))
-
-
-def test_a_random_schedule_has_about_the_rate_and_gaps_of_all_lengths() -> None:
-    moments = random_schedule(100, 100, random.Random(1))  # noqa: S311
-    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
-    assert len(moments) == pytest.approx(10_000, rel=0.05)
-    assert min(gaps) > 0
-    assert max(moments) < 100
-    # Independent arrivals: the share of gaps longer than the mean is 1 / e.
-    assert sum(gap > 0.01 for gap in gaps) / len(gaps) == pytest.approx(0.368, abs=0.03)
 
 
 def test_every_way_to_answer_is_counted_once_and_as_what_it_is(server: TinyServer) -> None:
@@ -47,7 +29,7 @@ def test_every_way_to_answer_is_counted_once_and_as_what_it_is(server: TinyServe
         "answer", "refuse", "invalid", "broken", "unavailable", "reset", "hang", "split", "chunked", "close",
         "garbage", "cut",
     )  # fmt: skip
-    result = load(server, rate=240, timeout=0.5, connections=64)
+    result = load(server, rate=240, timeout=3, connections=64)
     given = server.given
     assert set(given.values()) == {10}
     assert result.answered == given["answer"] + given["split"] + given["chunked"] + given["close"]
@@ -83,9 +65,8 @@ def test_a_service_that_stalls_cannot_hide_it(server: TinyServer) -> None:
 
 def test_a_hanging_service_does_not_hold_the_generator(server: TinyServer) -> None:
     server.cycle("hang")
-    started = time.monotonic()
     result = load(server, rate=100, connections=2, timeout=0.3)
-    assert time.monotonic() - started < 10
+    assert server.given["hang"] > 2  # connections on which nothing came were given up, and others opened
     assert result.answered == 0
     assert result.transport_errors > 0
     assert result.unsent > 0
@@ -94,7 +75,7 @@ def test_a_hanging_service_does_not_hold_the_generator(server: TinyServer) -> No
 
 
 def test_where_nobody_listens_every_request_is_a_transport_error() -> None:
-    result = run_load_blocking("127.0.0.1", unused_port(), 100, 0.3, [BODY], connections=4, timeout=0.5)
+    result = run_load_blocking("127.0.0.1", unused_port(), 100, 0.3, [BODY], connections=4, timeout=PATIENCE)
     assert result.adds_up
     assert result.transport_errors == result.due == 30
     assert set(result.causes) == {"no connection: ConnectionRefusedError"}

@@ -43,6 +43,7 @@ class Shelf:
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)
     digests: dict[tuple[str, str], str] = field(default_factory=dict)
     downloads: list[str] = field(default_factory=list)
+    asked: int = 0  # requests, however they were answered
 
     def add_model(self, *, trees: int = 60) -> str:
         """Publish the first trees of the small bank's model as a model of its own, and return its number."""
@@ -130,6 +131,7 @@ def serving(shelf: Shelf) -> Iterator[Shelf]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            shelf.asked += 1
             if shelf.manner == "hanging":
                 released.wait(60)
             parts = urlsplit(self.path)
@@ -169,7 +171,7 @@ def pod_on(shelf: Shelf, folder: Path, **changed: Any) -> Settings:
     return load_settings(id_key=ID_KEY, tracking_uri=shelf.uri, work_folder=folder, **changed)
 
 
-def wait_until(condition: Any, *, seconds: float = 30) -> None:
+def wait_until(condition: Any, *, seconds: float = 120) -> None:
     """Wait until something is so; for ever is not."""
     end = time.monotonic() + seconds
     while not condition():

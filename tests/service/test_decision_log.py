@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.decision_log import DecisionLog
+from model.settings import SettingsError
+from service.decision_log import DecisionLog, open_decision_log
 from service.schemas import Transaction
 from service.scorer import Scorer
 
@@ -103,3 +104,8 @@ def test_no_id_text_or_amount_reaches_a_line(tmp_path: Path, scorer: Scorer) -> 
     text = (tmp_path / "log").read_text()
     assert answer["decision"] in text
     assert not any(secret in text for secret in ("SECRET", "87654", "87,654"))
+
+
+def test_a_file_that_cannot_be_written_is_said_by_the_name_of_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^FRAUD_DECISION_LOG: cannot be written \(No such file or directory\)$"):
+        open_decision_log(str(tmp_path / "nowhere" / "decisions.jsonl"))

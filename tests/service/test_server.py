@@ -23,7 +23,8 @@ from service.server import ListenError, listen
 from tests.conftest import ID_KEY
 from tests.service.wire import JSON, payment, post, refused
 
-PATIENCE = 60  # seconds; only a process that hangs takes as long
+PATIENCE = 240  # seconds; only a process that hangs takes as long
+WAIT = {"longest_wait_ms": "10000"}  # on a machine that does other work too, a payment may wait longer than by default
 LISTENING = re.compile(r"serving model 1 with statistics as of \S+ on http://127\.0\.0\.1:(\d+)")
 
 
@@ -38,7 +39,7 @@ def serve(folder: Path, **settings: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "antifraud", "serve"],
         cwd=folder,
-        env=environment(**settings) | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environment(**WAIT, **settings) | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,7 +70,7 @@ def port(settings: Settings, loaded: Loaded, tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_payment_is_answered_as_in_process_over_one_kept_connection(port: int, client: TestClient) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as remote:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE) as remote:
         connections = set()
         for amount in (1, 20.5, 900):
             response = post(remote, payment(tx_amount=amount))
@@ -80,7 +81,7 @@ def test_a_payment_is_answered_as_in_process_over_one_kept_connection(port: int,
 
 
 def test_the_connection_survives_a_refusal(port: int) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as remote:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE) as remote:
         first = post(remote, b"{").extensions["network_stream"].get_extra_info("socket")
         again = post(remote, payment())
         assert again.status_code == 200
@@ -110,7 +111,7 @@ def test_twenty_megabytes_sent_all_the_same_do_no_harm(port: int) -> None:
                 connection.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
         except (BrokenPipeError, ConnectionResetError):
             pass  # the service closed the connection, as it may
-    answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=payment(), trust_env=False)
+    answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=payment(), trust_env=False, timeout=PATIENCE)
     assert answer.status_code == 200
 
 
@@ -120,7 +121,7 @@ def test_what_is_not_even_http_is_refused_or_cut_off(port: int, request_line: st
         connection.sendall(request_line.encode() + b"\r\n\r\n")
         answer = connection.recv(100)
     assert not answer or b" 400 " in answer or b" 404 " in answer
-    assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["content-length", "host"])
@@ -137,7 +138,7 @@ def test_a_signal_ends_it_with_exit_code_0_and_no_more_words(
 ) -> None:
     assert loaded.model_version == "1"
     with serving(settings, tmp_path) as (process, port):
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as idle:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE) as idle:
             assert post(idle, payment()).status_code == 200
             process.send_signal(number)  # while a connection is kept open
             out, err = process.communicate(timeout=PATIENCE)
@@ -145,7 +146,7 @@ def test_a_signal_ends_it_with_exit_code_0_and_no_more_words(
         (line,) = out.splitlines()  # of the decision log
         assert json.loads(line)["transaction_id"] == payment()["transaction_id"]
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=PATIENCE)
 
 
 def one_line(out: str, err: str, *, key: str) -> str:
@@ -253,7 +254,9 @@ def test_an_address_of_another_machine_cannot_be_listened_on(settings: Settings,
 
 def test_a_refusal_over_the_wire_is_what_it_is_in_process(port: int, client: TestClient) -> None:
     body = json.dumps(payment(tx_amount=-1)).encode()
-    remote = httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=JSON, trust_env=False)
+    remote = httpx.post(
+        f"http://127.0.0.1:{port}/predict", content=body, headers=JSON, trust_env=False, timeout=PATIENCE
+    )
     assert refused(remote) == refused(post(client, body))
     assert "server" not in remote.headers
 
@@ -265,7 +268,7 @@ def test_told_twice_it_ends_at_once_and_loses_no_line(settings: Settings, loaded
         assert process.stderr is not None
         listening = LISTENING.search(process.stderr.readline())
         assert listening
-        with httpx.Client(base_url=f"http://127.0.0.1:{listening[1]}", trust_env=False) as idle:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening[1]}", trust_env=False, timeout=PATIENCE) as idle:
             assert post(idle, payment()).status_code == 200
             process.send_signal(signal.SIGTERM)
             assert "not ready any more" in process.stderr.readline()

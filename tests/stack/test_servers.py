@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ class Sleeper(Server):
 
     def start(self) -> None:
         self._launch(SLEEP, lambda: True)
+
+
+class Riser(Server):
+    """A server that is ready once a file is there."""
+
+    name = "riser"
+
+    def start(self) -> None:
+        self._launch(SLEEP, (self.folder / "ready").exists)
 
 
 class Stillborn(Server):
@@ -55,6 +65,37 @@ def test_a_later_command_finds_and_ends_what_an_earlier_one_started(tmp_path: Pa
         later.stop()  # nothing to stop is no error
     finally:
         first.kill()
+
+
+def test_one_that_an_interrupted_command_left_half_way_up_is_waited_for(tmp_path: Path) -> None:
+    left = Sleeper(tmp_path)
+    left.start()
+    try:
+        (tmp_path / "sleeper.pid").rename(tmp_path / "riser.pid")
+        with ThreadPoolExecutor(1) as pool:
+            later = pool.submit(Riser(tmp_path).start)
+            with pytest.raises(TimeoutError):
+                later.result(0.5)
+            (tmp_path / "ready").touch()
+            later.result(60)
+    finally:
+        left.kill()
+
+
+def test_no_server_gets_settings_that_would_lead_it_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FRAUD_TYPO", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI", "PGHOST"):
+        monkeypatch.setenv(name, "its-value")
+    with Sleeper(tmp_path):
+        pid = (tmp_path / "sleeper.pid").read_text().strip()
+        assert "its-value" not in Path(f"/proc/{pid}/environ").read_text()
+
+
+def test_half_a_note_of_a_port_is_replaced(tmp_path: Path) -> None:
+    first = Sleeper(tmp_path)
+    (tmp_path / "port").write_text("")  # an older version, a full disk
+    assert Sleeper(tmp_path).port > 0
+    assert int((tmp_path / "port").read_text()) == Sleeper(tmp_path).port
+    assert not first.any_runs()
 
 
 def test_a_process_that_got_the_number_of_a_dead_one_is_left_alone(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One command brings the platform up, another takes it away, and both can be repeated."""
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,19 @@ def test_up_twice_and_down_with_everything_on_it(tmp_path: Path) -> None:
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{platform.service.url}/ready", trust_env=False)
     assert "there is no stack" in stack(folder, "down").stdout
+
+
+def test_a_folder_that_cannot_be_one_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "stack").touch()
+    done = stack(tmp_path / "stack", "up")
+    assert (done.returncode, done.stderr) == (1, f"stack: {tmp_path / 'stack'}: File exists\n")
+
+
+def test_of_two_commands_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for what in ("up", "down"):
+            done = stack(tmp_path, what)
+            assert done.returncode == 1
+            assert done.stderr == f"stack: another command starts or stops the stack in {tmp_path}; wait for it\n"
+    assert list((tmp_path / "postgres").glob("*.pid")) == []

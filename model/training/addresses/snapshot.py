@@ -77,9 +77,12 @@ def snapshot(place: Place, *, about: Mapping[str, Any] | None = None) -> Iterato
     Raises
     ------
     AddressError
-        If the store fails, nothing was written, or another writer came in between; the snapshot before stays.
+        If the store fails, nothing was written, or another writer came in between; the snapshot before stays. If the
+        folder holds files that are of no snapshot: its manifest would hide them from every reader.
     """
     present = place.manifest()
+    if present is None:
+        _check_nothing_would_be_hidden(place)
     keep = present.folders if present is not None else set()
     _remove_others(place, keep=keep)
     draft = Draft(
@@ -110,6 +113,15 @@ def verify(place: Place) -> None:
     for file in place.list_files():
         if _digest_of(file.open()) != file.tag:
             raise AddressError(f"{file}: its content is not what {MANIFEST_NAME} says; write the folder again")
+
+
+def _check_nothing_would_be_hidden(place: Place) -> None:
+    found = min(place.below(), default=None) if place.exists() else None
+    if found is not None:
+        raise AddressError(
+            f"{place}: there are other files, {found} for one, which a snapshot would hide from readers; nothing was"
+            " written, name an empty folder or a new one"
+        )
 
 
 def _remove_others(place: Place, *, keep: set[str]) -> None:

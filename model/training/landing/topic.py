@@ -64,7 +64,9 @@ def checked(error: KafkaError, topic: str) -> None:
     """Raise for what went wrong with a topic: `LandingError` where waiting does not help, else `BrokersAwayError`."""
     if error.code() in _FOR_GOOD:
         raise LandingError(f"topic {topic}: {_FOR_GOOD[error.code()]}")
-    raise BrokersAwayError(f"topic {topic}: {error.str()}")
+    raise BrokersAwayError(
+        f"topic {topic}: the brokers of FRAUD_KAFKA_BOOTSTRAP do not answer as they should ({error.str()})"
+    )
 
 
 def topic_id(topic: str, reach: dict[str, Any], on_error: Callable[[KafkaError], None]) -> str:

@@ -47,6 +47,15 @@ def test_before_the_first_snapshot_is_whole_readers_see_nothing(place: Place) ->
         assert place.list_files() == []
 
 
+def test_files_that_a_manifest_would_hide_are_not_hidden(place: Place) -> None:
+    with place.writing("date=2026-01-01/history.parquet") as sink:
+        sink.write(b"1")
+    with pytest.raises(AddressError, match=r"date=2026-01-01/history.parquet for one.* nothing was written"):
+        publish(place, a=b"2")
+    assert seen(place) == {"date=2026-01-01/history.parquet": b"1"}
+    assert list(place.below(hidden=True)) == ["date=2026-01-01/history.parquet"]
+
+
 def break_off(draft: Draft) -> None:
     with draft.writing("a") as sink:
         sink.write(b"2")
