@@ -54,9 +54,9 @@ def run(settings: Settings, *, history: Path | None, once: bool) -> int:
 
     with listen(settings) as listener:  # a busy port is better known now than after two minutes of training
         port = listener.getsockname()[1]
-    if history is not None and not history.exists():
-        raise DemoError(f"history {history}: there is no such file or folder")
-    history = history.resolve() if history else None
+    if history is not None:
+        _refuse_unfit(history)
+        history = history.resolve()
     work = settings.work_folder / (_name(history) if history else "demo")
     work.mkdir(parents=True, exist_ok=True)
     settings = settings.model_copy(update={"port": port, "work_folder": work, **_own_key(settings, work)})
@@ -69,6 +69,13 @@ def run(settings: Settings, *, history: Path | None, once: bool) -> int:
             print("\nServing until Ctrl-C.", flush=True)
             _wait_for_end(process)
     return 0
+
+
+def _refuse_unfit(history: Path) -> None:
+    """Raise `HistoryError` if there is no raw history, before anything is made; its payments are asked about later."""
+    from model.training.history import find_files
+
+    find_files(history)
 
 
 def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:

@@ -22,14 +22,21 @@ def address(text: str) -> Path | str:
     return found
 
 
-def add_history(parser: Parser) -> None:
-    """Add where the history is, and what to do about files in it that are broken."""
+def add_history(parser: Parser, *, or_prepared: bool = False) -> None:
+    """Add where the history is, and what to do about files in it that are broken.
+
+    Parameters
+    ----------
+    or_prepared
+        Whether the verb also takes what `antifraud prepare` wrote.
+    """
     parser.add_argument(
         "--history",
         type=address,
         required=True,
         metavar="ADDRESS",
-        help="CSV or Parquet, file or folder: a path, s3://bucket/prefix or hdfs://host:port/path",
+        help="CSV or Parquet, file or folder: a path, s3://bucket/prefix or hdfs://host:port/path"
+        + "; or one that antifraud prepare wrote to" * or_prepared,
     )
     parser.add_argument(
         "--skip-unreadable-files",

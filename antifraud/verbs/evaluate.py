@@ -14,7 +14,7 @@ EXAMPLE = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    add_history(parser)
+    add_history(parser, or_prepared=True)
     parser.add_argument(
         "--report",
         type=address,

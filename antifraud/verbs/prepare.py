@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _in_duckdb(options: argparse.Namespace, settings: "Settings") -> "CleaningReport":
-    from model.training.history import connect
+    from model.training.database import connect
     from model.training.prepared import prepare_files
     from model.training.scratch import scratch_folder
 
@@ -93,12 +93,11 @@ def _in_spark(options: argparse.Namespace, settings: "Settings") -> "CleaningRep
 
 
 def _asked(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]:
+    from model.training.terms import Terms
+
     return {
-        "hasher": settings.id_hasher(),
-        "label_delay_seconds": int(settings.label_delay.total_seconds()),
+        "terms": Terms.of(settings, settings.id_hasher()),
         "as_of": options.as_of,
-        "reports": settings.reports,
-        "skip_unreadable": settings.skip_unreadable_files,
         "progress": lambda step: print(f"{step} ...", file=sys.stderr, flush=True),
     }
 

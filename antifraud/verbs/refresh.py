@@ -25,7 +25,7 @@ HOUR = 3600
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = f"{TEXT}\n\n{EXIT_CODES}"
-    add_history(parser)
+    add_history(parser, or_prepared=True)
     parser.add_argument(
         "--as-of",
         type=_hour,
@@ -70,7 +70,10 @@ def told(outcome: "RefreshOutcome") -> str:
     """Return what a person wants to know of a run."""
     from model.statistics import hour_text
 
-    lines = [f"{outcome.files_read:,} files new or changed, {outcome.files_gone:,} gone or changed"]
+    if outcome.from_prepared:
+        lines = [f"{outcome.files_read:,} files of a prepared history"]
+    else:
+        lines = [f"{outcome.files_read:,} files new or changed, {outcome.files_gone:,} gone or changed"]
     if outcome.files_read:
         lines.append(outcome.cleaning.render())
     if outcome.too_old:

@@ -23,7 +23,7 @@ PROMOTED, KEPT, BUSY, WAITING = 0, 10, 11, 0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = f"{TEXT}\n\n{EXIT_CODES}"
-    add_history(parser)
+    add_history(parser, or_prepared=True)
     add_common(parser)
     parser.add_argument(
         "--kept-is-success", action="store_true", help="exit with 0 in place of 10 and 11, for simple schedulers"

@@ -15,7 +15,7 @@ EXAMPLE = "antifraud train --history history --id-key-file id.key --label-delay 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    add_history(parser)
+    add_history(parser, or_prepared=True)
     add_common(parser)
     parser.add_argument("--appoint", action="store_true", help="make it the champion even if there is one already")
     add_training(parser)

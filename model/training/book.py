@@ -34,10 +34,11 @@ from model.training.book_protocol import (
     last_weeks,
     rows_to_test,
 )
+from model.training.database import connect
 from model.training.dataset import read_dataset, time_range
 from model.training.fit import fit_booster, raw_margins
-from model.training.history import connect
 from model.training.prepare import prepare
+from model.training.terms import Terms
 from model.transaction import IdHasher
 
 FRESH_DELAY_DAYS = 1
@@ -169,14 +170,8 @@ def _prepared(
     address: Location, settings: Settings, hasher: IdHasher, *, folder: Path, delay_days: int, until: int | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     with connect(folder, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-        prepare(
-            connection,
-            address,
-            hasher=hasher,
-            label_delay_seconds=delay_days * DAY,
-            days=Days.of_seconds(None, until),
-            skip_unreadable=settings.skip_unreadable_files,
-        )
+        terms = Terms(hasher, delay_days * DAY, skip_unreadable=settings.skip_unreadable_files)
+        prepare(connection, address, terms, days=Days.of_seconds(None, until))
         yield connection
 
 

@@ -1,6 +1,6 @@
 """Clean transactions in, arrays out: each row with the statistics that a request at its moment would have seen."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,11 @@ ROWS_PER_CHUNK = 250_000  # some 1 kB each while features are made
 
 STRAY_SHARE = 0.001  # of all transactions
 STRAY_GAP = 30 * 24 * HOUR  # seconds
+
+DAYS_SQL = (
+    "SELECT MIN(tx_seconds), MAX(tx_seconds) + 1, COUNT(*) FROM transactions"
+    f" GROUP BY tx_seconds - tx_seconds % {24 * HOUR} ORDER BY 1"
+)
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,11 @@ def time_range(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     A few transactions with dates far from all others (a wrong clock, a typing mistake) do not stretch the range: at
     most one in a thousand, more than 30 days away.
     """
-    days = connection.execute(
-        "SELECT MIN(tx_seconds), MAX(tx_seconds) + 1, COUNT(*) FROM transactions"
-        f" GROUP BY tx_seconds // {24 * HOUR} ORDER BY 1"
-    ).fetchall()
+    return range_of_days(connection.execute(DAYS_SQL).fetchall())
+
+
+def range_of_days(days: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
+    """Return what `time_range` does, from the answer to `DAYS_SQL`, which every engine gives."""
     stray = STRAY_SHARE * sum(count for *_, count in days)
     first, last, before, after = 0, len(days) - 1, 0, 0
     for place in range(1, len(days)):

@@ -7,13 +7,14 @@ from model.address import Location
 from model.settings import Settings
 from model.statistics import HOUR, Integers, Snapshot
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.dataset import Dataset, end_hour, read_dataset, read_snapshot, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
-from model.training.history import connect
 from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.sampling import Sampling, sampling_of
 from model.training.split import Period, SplitError, TimeSplit, split_time
+from model.training.terms import Terms
 from model.transaction import IdHasher
 
 
@@ -47,15 +48,7 @@ def read_periods(address: Location, *, settings: Settings, hasher: IdHasher, scr
     age_hours = int(settings.statistics_age.total_seconds()) // HOUR
     stages.begin("opening the history")
     with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-        cleaning = clean(
-            connection,
-            address,
-            hasher=hasher,
-            label_delay_seconds=label_delay,
-            reports=settings.reports,
-            skip_unreadable=settings.skip_unreadable_files,
-            progress=stages.step,
-        )
+        cleaning = clean(connection, address, Terms.of(settings, hasher), progress=stages.step)
         made_from = fingerprint(connection)
         start, end = time_range(connection)
         split = split_time(start, end, label_delay=label_delay)

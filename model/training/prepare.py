@@ -23,7 +23,8 @@ from model.training.history import (
 from model.training.reading import UNREADABLE_LINES, HistoryFile, history_sql
 from model.training.reports import TABLES as REPORT_TABLES
 from model.training.reports import judged_sql, open_reports, read_verdicts
-from model.transaction import EARLIEST, LATEST, MAX_AMOUNT, MISSING_ID, IdHasher, canonical_id, epoch_seconds
+from model.training.terms import Terms
+from model.transaction import EARLIEST, LATEST, MAX_AMOUNT, MISSING_ID, canonical_id, epoch_seconds
 
 CAUSES = {
     "unreadable_row": "line with too few or too many fields, or not UTF-8 text",
@@ -103,12 +104,9 @@ class CleaningReport:
 def prepare(
     connection: duckdb.DuckDBPyConnection,
     address: Location,
+    terms: Terms,
     *,
-    hasher: IdHasher,
-    label_delay_seconds: int,
-    reports: Location | None = None,
     days: Days | None = None,
-    skip_unreadable: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
     """Clean a history into the tables `transactions`, `customer_tiles` and `terminal_tiles` of a database.
@@ -116,17 +114,11 @@ def prepare(
     Parameters
     ----------
     connection
-        A scratch database, as `model.training.history.connect` opens it; tables of an earlier run are replaced.
+        A scratch database, as `model.training.database.connect` opens it; tables of an earlier run are replaced.
     address
         A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
-    label_delay_seconds
-        From a transaction to its report, for frauds whose report time the history does not have.
-    reports
-        A file or folder of lines that take the place of what rows say of themselves; see `model.training.reports`.
     days
         The days that matter: folders `date=YYYY-MM-DD/` of others are not opened.
-    skip_unreadable
-        Leave out files that cannot be read, and name them in the report, in place of raising.
     progress
         Called with the name of each step before it begins.
 
@@ -139,12 +131,10 @@ def prepare(
     CleaningError
         If no row of it can be used.
     """
-    skipped: list[str] | None = [] if skip_unreadable else None
+    skipped: list[str] | None = [] if terms.skip_unreadable else None
     files = open_history(address, days=days, skipped=skipped)
-    report_files = [] if reports is None else open_reports(reports, skipped=skipped)
-    report = _clean_all(
-        connection, files, report_files, skipped=skipped, hasher=hasher, delay=label_delay_seconds, progress=progress
-    )
+    report_files = [] if terms.reports is None else open_reports(terms.reports, skipped=skipped)
+    report = _clean_all(connection, files, report_files, terms, skipped=skipped, progress=progress)
     if not report.rows_kept:
         raise CleaningError(f"history {address}: no usable transaction\n{report.render()}")
     for entity in statistics.ENTITIES:
@@ -157,16 +147,15 @@ def _clean_all(
     connection: duckdb.DuckDBPyConnection,
     files: list[HistoryFile],
     report_files: list[HistoryFile],
+    terms: Terms,
     *,
     skipped: list[str] | None,
-    hasher: IdHasher,
-    delay: int,
     progress: Callable[[str], None],
 ) -> CleaningReport:
     """Clean the files, without those that break off further on than their columns if there is leave to skip them."""
     while True:
         try:
-            report = _clean(connection, files, report_files, hasher=hasher, delay=delay, progress=progress)
+            report = _clean(connection, files, report_files, terms, progress=progress)
         except UnreadableFileError as first:
             if skipped is None:
                 raise
@@ -186,9 +175,8 @@ def _clean(
     connection: duckdb.DuckDBPyConnection,
     files: list[HistoryFile],
     report_files: list[HistoryFile],
+    terms: Terms,
     *,
-    hasher: IdHasher,
-    delay: int,
     progress: Callable[[str], None],
 ) -> CleaningReport:
     """Make the table `transactions` of some files."""
@@ -197,9 +185,9 @@ def _clean(
         progress("reading ids")
         connection.execute(f"CREATE OR REPLACE VIEW history AS {history_sql(files)}")
         for entity in statistics.ENTITIES:
-            _hash_ids(connection, entity, getattr(hasher, entity))
+            _hash_ids(connection, entity, getattr(terms.hasher, entity))
         _drop_tables(connection, UNREADABLE_LINES)  # so far it counts the lines of two readings
-        for table, query in cleaning_sql(label_delay_seconds=delay).items():
+        for table, query in cleaning_sql(label_delay_seconds=terms.label_delay_seconds).items():
             if _STEPS[table]:
                 progress(_STEPS[table])
             _create(connection, table, query)

@@ -1,12 +1,4 @@
-"""A prepared history as files, in one snapshot of `model.training.addresses`: there as a whole or not at all.
-
-transactions/date=YYYY-MM-DD/*.parquet     one row a payment, ids hashed
-customer_tiles/*.parquet                   sums of each hour
-terminal_tiles/*.parquet
-customer_statistics/*.parquet              sums as of one hour, where asked for
-terminal_statistics/*.parquet
-cleaning.json                              rows read, kept and dropped, by cause
-"""
+"""A history cleaned and summed up, written as files that training, refreshes and analysts read."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,34 +12,29 @@ from model.address import Location
 from model.manifest import sums_fingerprint
 from model.statistics import ENTITIES, hour_text, snapshot_sql
 from model.training.addresses import Draft, open_address, snapshot
+from model.training.dataset import end_hour, time_range
 from model.training.prepare import CleaningReport, prepare
+from model.training.prepared_layout import CLEANING, KIND, TILES, TRANSACTIONS
 from model.training.reading import quoted
-from model.transaction import IdHasher
+from model.training.terms import Terms
 
-CLEANING = "cleaning.json"
-KIND = "prepared history"
-TRANSACTIONS = "transactions"
-TILES = tuple(f"{entity}_tiles" for entity in ENTITIES)
-STATISTICS = tuple(f"{entity}_statistics" for entity in ENTITIES)
-TABLES = (TRANSACTIONS, *TILES, *STATISTICS)
 LAST_HOUR: Literal["data"] = "data"
+_DATED = "SELECT *, CAST(DATE '1970-01-01' + CAST(tx_hour // 24 AS INTEGER) AS VARCHAR) AS date FROM transactions"
 _ROW_GROUP = 1_000_000
 
 AsOf = int | Literal["data"] | None
-"""Hour of the statistics, since 1970 UTC; `data` is the full hour after the last payment, None writes none."""
+"""Hour of the statistics, since 1970 UTC; `data` is the full hour after the last payment, but for a few with dates far
+from all others; None writes none."""
 
 
 def prepare_files(
     connection: duckdb.DuckDBPyConnection,
     history: Location,
     out: Location,
+    terms: Terms,
     *,
     scratch: Path,
-    hasher: IdHasher,
-    label_delay_seconds: int,
     as_of: AsOf = None,
-    reports: Location | None = None,
-    skip_unreadable: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
     """Clean a history in DuckDB and write what comes of it.
@@ -55,8 +42,8 @@ def prepare_files(
     Parameters
     ----------
     connection
-        A scratch database, as `model.training.history.connect` opens it.
-    history, hasher, label_delay_seconds, reports, skip_unreadable, progress
+        A scratch database, as `model.training.database.connect` opens it.
+    history, terms, progress
         As for `model.training.prepare.prepare`; so are further errors.
     out
         Where files go: a path, `s3://bucket/prefix` or `hdfs://host:port/path`. Whoever reads it sees what an earlier
@@ -72,35 +59,14 @@ def prepare_files(
         If the history's or the output's store fails.
     """
     with snapshot(open_address(out)) as draft:
-        report = prepare(
-            connection,
-            history,
-            hasher=hasher,
-            label_delay_seconds=label_delay_seconds,
-            reports=reports,
-            skip_unreadable=skip_unreadable,
-            progress=progress,
-        )
-        hour = _last_hour(connection) if as_of == LAST_HOUR else as_of
-        queries = {
-            TRANSACTIONS: "SELECT *, CAST(DATE '1970-01-01' + CAST(tx_hour // 24 AS INTEGER) AS VARCHAR) AS date"
-            " FROM transactions",
-            **{tiles: f"SELECT * FROM {tiles}" for tiles in TILES},
-            **statistics_queries(hour),
-        }
+        report = prepare(connection, history, terms, progress=progress)
+        hour = end_hour(time_range(connection)[1]) if as_of == LAST_HOUR else as_of
+        queries = {TRANSACTIONS: _DATED, **{tiles: f"SELECT * FROM {tiles}" for tiles in TILES}}
         rows = {}
-        for table, query in queries.items():
+        for table, query in (queries | statistics_queries(hour)).items():
             progress(f"writing {table.replace('_', ' ')}")
             rows[table] = _write(connection, draft, table, query, scratch=scratch)
-        about = origin(
-            "duckdb",
-            history=history,
-            reports=reports,
-            hasher=hasher,
-            label_delay_seconds=label_delay_seconds,
-            as_of_hour=hour,
-        )
-        note(draft, report=report, rows=rows, about=about)
+        note(draft, report=report, rows=rows, about=origin("duckdb", history, terms, as_of_hour=hour))
     return report
 
 
@@ -114,25 +80,19 @@ def statistics_queries(as_of_hour: int | None) -> dict[str, str]:
     }
 
 
-def origin(
-    engine: str,
-    *,
-    history: Location,
-    reports: Location | None,
-    hasher: IdHasher,
-    label_delay_seconds: int,
-    as_of_hour: int | None,
-) -> dict[str, Any]:
+def origin(engine: str, history: Location, terms: Terms, *, as_of_hour: int | None) -> dict[str, Any]:
     """Return what a manifest says of how its files came about."""
+    as_of = None if as_of_hour is None else hour_text(as_of_hour)
+    return {"kind": KIND, "engine": engine, "history": str(history), **made_on(terms), "as_of": as_of}
+
+
+def made_on(terms: Terms) -> dict[str, Any]:
+    """Return what the manifest of a prepared history says of the terms, which those of its readers must be."""
     return {
-        "kind": KIND,
-        "engine": engine,
-        "history": str(history),
-        "reports": "" if reports is None else str(reports),
         "sums": sums_fingerprint(),
-        "id_key": hasher.fingerprint,
-        "label_delay_seconds": label_delay_seconds,
-        "as_of": None if as_of_hour is None else hour_text(as_of_hour),
+        "id_key": terms.hasher.fingerprint,
+        "label_delay_seconds": terms.label_delay_seconds,
+        "reports": "" if terms.reports is None else str(terms.reports),
     }
 
 
@@ -141,10 +101,6 @@ def note(draft: Draft, *, report: CleaningReport, rows: Mapping[str, int], about
     with draft.writing(CLEANING) as sink:
         sink.write((json.dumps(asdict(report), indent=2) + "\n").encode())
     draft.about.update(about, rows=dict(rows))
-
-
-def _last_hour(connection: duckdb.DuckDBPyConnection) -> int:
-    return int(connection.execute("SELECT MAX(tx_hour) + 1 FROM transactions").fetchall()[0][0])
 
 
 def _write(connection: duckdb.DuckDBPyConnection, draft: Draft, table: str, query: str, *, scratch: Path) -> int:

@@ -11,7 +11,15 @@ import duckdb
 from model import statistics
 from model.address import Location, is_remote
 from model.training.addresses import open_address
-from model.training.history import FileAt, HistoryError, check_files, find_files, history_sql, unreadable_lines
+from model.training.history import (
+    FileAt,
+    HistoryError,
+    PreparedHistoryError,
+    check_files,
+    find_files,
+    history_sql,
+    unreadable_lines,
+)
 from model.training.reading import HistoryFile
 from model.transaction import EARLIEST, LATEST, MISSING_ID, REPORT_COLUMN, epoch_seconds
 
@@ -31,6 +39,10 @@ def find_reports(address: Location) -> list[tuple[FileAt, str]]:
     """
     try:
         return find_files(address)
+    except PreparedHistoryError:
+        raise HistoryError(
+            f"reports {address}: it is a prepared history, which holds no lines of reports; give their file or folder"
+        ) from None
     except HistoryError:
         # In a store without folders, one that is there holds at least a note, `_manifest.json` or `.keep`.
         if open_address(address).exists() if is_remote(address) else Path(address).is_dir():

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
+import shutil
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,12 +24,22 @@ import pytest
 
 from antifraud.cli import main
 from model.statistics import HOUR, Snapshot
-from model.training.addresses import AddressError, Place, open_address, readable, snapshot, with_tags, worked_on_here
+from model.training.addresses import (
+    AddressError,
+    Days,
+    Place,
+    open_address,
+    readable,
+    snapshot,
+    with_tags,
+    worked_on_here,
+)
 from model.training.addresses.copies import fetched
 from model.training.addresses.duckdb_window import _WatchedFile
 from model.training.addresses.snapshot import verify
+from model.training.database import connect
 from model.training.dataset import read_snapshot
-from model.training.history import UnreadableFileError, connect, history_sql, open_history
+from model.training.history import UnreadableFileError, history_sql, open_history
 from model.training.prepare import CleaningReport, prepare
 from model.training.progress import Stages
 from model.training.refresh.advance import Fresh, Task, advance
@@ -33,7 +47,7 @@ from model.training.refresh.contract import Rules
 from model.training.simulation import PROFILES, simulate
 from stack.servers import S3, Proxy, Toxiproxy
 from tests.integration.started import started
-from tests.model.training.histories import HASHER, START, csv_text, payment, write_parquet
+from tests.model.training.histories import HASHER, START, TERMS, csv_text, payment, write_parquet
 
 pytestmark = pytest.mark.integration
 
@@ -142,6 +156,57 @@ def test_a_wrong_key_secret_or_endpoint_is_one_clear_error(
         assert "secret" not in str(caught.value).replace("AWS_SECRET_ACCESS_KEY", "")
 
 
+def test_keys_may_come_from_a_profile(place: Place, s3: S3, tmp_path: Path) -> None:
+    place.write_bytes("a", b"content")
+    lines = f"aws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n"
+    (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id = nobody\n\n[bank]\n{lines}")
+    program = (
+        "import sys; from model.training.addresses import open_address\nprint(open_address(sys.argv[1]).read_bytes())"
+    )
+    # In a process of its own: what the files say is read once.
+    environment = {name: value for name, value in os.environ.items() if "ACCESS_KEY" not in name} | {
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_PROFILE": "bank",
+    }
+    command = [sys.executable, "-c", program, f"{place.address}/a"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "b'content'\n"), ran.stderr
+
+
+class EncryptedS3(S3):
+    """A store that is spoken to by TLS, with a certificate of its own authority."""
+
+    @property
+    def endpoint(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    def _launch(self, command: Sequence[str | Path], ready: Callable[[], bool], **named: Any) -> None:
+        key = self.folder / "key.pem"
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        made += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([*made, "-keyout", str(key), "-out", str(self.certificate)], check=True, capture_output=True)
+        program, *rest = command
+        super()._launch([program, "--cert", str(self.certificate), "--key", str(key), *rest], ready, **named)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is missing")
+def test_a_certificate_counts_if_its_authority_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with started(EncryptedS3(tmp_path / "s3")) as store:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(store.certificate))
+        store.make_bucket("bank")
+        use(monkeypatch, store.environment(), patience=1)
+        place = open_address("s3://bank/history")
+        place.write_bytes("a", b"content")
+        assert place.read_bytes("a") == b"content"
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+        with pytest.raises(AddressError, match="s3://bank/history"):
+            again(place).read_bytes("a")
+
+
 def test_a_wrong_bucket_is_said(s3: S3) -> None:
     wrong = open_address("s3://nowhere/history")
     for act in (wrong.list_files, lambda: wrong.write_bytes("a", b"x")):
@@ -188,13 +253,16 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         names.add(self._place.address)
         return read(self, offset, size)
 
-    monkeypatch.setattr("model.training.addresses.place.SteadyFile.read_at", watched)
+    monkeypatch.setattr("model.training.addresses.steady_file.SteadyFile.read_at", watched)
     return names
 
 
-def cleaned(address: str | Path, folder: Path, **options: Any) -> tuple[CleaningReport, Snapshot]:
+def cleaned(
+    address: str | Path, folder: Path, *, days: Days | None = None, skip_unreadable: bool = False
+) -> tuple[CleaningReport, Snapshot]:
     with connect(folder, memory_limit="1GB", threads=2) as connection:
-        report = prepare(connection, address, hasher=HASHER, label_delay_seconds=DAY, **options)
+        terms = replace(TERMS, skip_unreadable=skip_unreadable)
+        report = prepare(connection, address, terms, days=days)
         rows = connection.execute("SELECT MAX(tx_seconds) FROM transactions").fetchall()[0][0]
         return report, read_snapshot(connection, as_of_hour=rows // HOUR + 1)
 

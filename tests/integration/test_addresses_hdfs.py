@@ -11,13 +11,13 @@ import pytest
 from model.statistics import HOUR, Snapshot
 from model.training.addresses import AddressError, Place, open_address, snapshot
 from model.training.addresses.snapshot import verify
+from model.training.database import connect
 from model.training.dataset import read_snapshot
-from model.training.history import connect
 from model.training.prepare import CleaningReport, prepare
 from model.training.simulation import PROFILES, simulate
 from stack.servers import Hdfs
 from tests.integration.started import started
-from tests.model.training.histories import HASHER
+from tests.model.training.histories import TERMS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -92,7 +92,7 @@ def test_a_history_is_simulated_and_cleaned_as_here(place: Place, tmp_path: Path
 
 def cleaned(address: str | Path, folder: Path) -> tuple[CleaningReport, Snapshot]:
     with connect(folder, memory_limit="1GB", threads=2) as connection:
-        report = prepare(connection, address, hasher=HASHER, label_delay_seconds=DAY)
+        report = prepare(connection, address, TERMS)
         rows = connection.execute("SELECT MAX(tx_seconds) FROM transactions").fetchall()[0][0]
         return report, read_snapshot(connection, as_of_hour=rows // HOUR + 1)
 

@@ -7,9 +7,10 @@ from model.address import AddressError, Location, is_remote, location, parse_add
 from model.training.addresses.copies import fetched, worked_on_here
 from model.training.addresses.days import Days
 from model.training.addresses.duckdb_window import raise_failed_read, readable
+from model.training.addresses.listing import PlacedFile, with_tags
 from model.training.addresses.manifest import MANIFEST_NAME
 from model.training.addresses.opening import open_address
-from model.training.addresses.place import Place, PlacedFile, with_tags
+from model.training.addresses.place import Place
 from model.training.addresses.snapshot import Draft, snapshot
 
 __all__ = [

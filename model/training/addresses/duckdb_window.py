@@ -10,7 +10,8 @@ import duckdb
 from fsspec import AbstractFileSystem
 
 from model.address import AddressError
-from model.training.addresses.place import PlacedFile, SteadyFile
+from model.training.addresses.listing import PlacedFile
+from model.training.addresses.steady_file import SteadyFile
 
 _WINDOWS: dict[tuple[int, str], "Window"] = {}  # by connection and scheme
 

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 from model.address import AddressError
 from model.training.addresses.manifest import DRAFT_PREFIX, MANIFEST_NAME, Entry, Manifest
-from model.training.addresses.place import Place, SteadyFile
+from model.training.addresses.place import Place
+from model.training.addresses.steady_file import SteadyFile
 
 _BLOCK = 1 << 20
 

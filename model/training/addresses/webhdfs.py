@@ -9,7 +9,7 @@ from model.training.addresses.faults import RefusedError, TransientError
 
 _SECONDS = (5.0, 60.0)  # to connect, and without a byte
 _OVERWRITE = "OVERWRITE"
-_BUSY = frozenset(("StandbyException", "RetriableException", "SafeModeException"))
+_BUSY = ("StandbyException", "RetriableException", "SafeModeException", "safe mode", "in state standby")
 _BLOCK = 1 << 20
 
 
@@ -31,7 +31,7 @@ class SteadyWebHDFS(WebHDFS):  # type: ignore[misc]  # fsspec has no types
             raise _as_os_error(error) from error
         except RuntimeError as error:
             # What the name node calls by another name than a missing file or a lack of rights.
-            kind = TransientError if any(name in str(error) for name in _BUSY) or _is_safe_mode(error) else OSError
+            kind = TransientError if any(words in str(error) for words in _BUSY) else OSError
             raise kind(str(error).splitlines()[0][:200]) from error
         return answer
 
@@ -113,7 +113,3 @@ def _as_os_error(error: requests.HTTPError) -> OSError:
     if status == 404:
         return FileNotFoundError(said)
     return TransientError(said) if status >= 500 or status == 429 else OSError(said)
-
-
-def _is_safe_mode(error: RuntimeError) -> bool:
-    return "safe mode" in str(error)

@@ -6,9 +6,10 @@ from model.settings import Settings
 from model.training.landing.buffers import Limits
 from model.training.landing.kinds import KINDS
 from model.training.landing.metrics import shown
-from model.training.landing.sink import Say, Sink, Tally
+from model.training.landing.sink import Sink, Tally
 from model.training.landing.store import Store, claim
 from model.training.landing.topic import connection, group_of
+from model.training.landing.waiting import Say
 
 
 def land(kind_name: str, address: str, *, settings: Settings, once: bool, stop: Event, say: Say) -> Tally:

@@ -10,7 +10,7 @@ from model.address import Location
 from model.settings import Settings
 from model.statistics import HOUR, LONGEST_WINDOW, Snapshot, hour_text
 from model.training.addresses import Days
-from model.training.history import connect
+from model.training.database import connect
 from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.refresh.contract import RefreshError, ReportLines, Rules, StateError, refuse_backwards
@@ -84,6 +84,7 @@ class Fresh:
     reports: ReportLines
     too_old: int
     notes: tuple[str, ...]
+    from_prepared: bool = False
 
 
 def advance(task: Task, *, stages: Stages, say: Callable[[str], None]) -> Fresh:
@@ -128,11 +129,12 @@ def advance(task: Task, *, stages: Stages, say: Callable[[str], None]) -> Fresh:
 
 def note_published(task: Task, digest: str) -> None:
     """Remember that the statistics of the state as it is are those with this manifest."""
-    with _scratch(task) as connection, attached(connection, task.folder / STATE) as state, state_errors():
+    with scratch_database(task) as connection, attached(connection, task.folder / STATE) as state, state_errors():
         state.note(_PUBLISHED, digest)
 
 
-def _scratch(task: Task) -> duckdb.DuckDBPyConnection:
+def scratch_database(task: Task) -> duckdb.DuckDBPyConnection:
+    """Open the database of this run alone."""
     return connect(task.folder / "scratch", memory_limit=task.memory_limit, threads=task.threads)
 
 
@@ -145,7 +147,7 @@ class _Attempt:
     stages: Stages
 
     def run(self, place: Path, *, rebuilt: str = "") -> Fresh:
-        with _scratch(self.task) as connection, attached(connection, place) as state:
+        with scratch_database(self.task) as connection, attached(connection, place) as state:
             with state_errors():
                 if rebuilt:
                     state.create(self.task.recipe)
@@ -195,7 +197,7 @@ class _Attempt:
                     stages.begin("adding up")
                     notes = rings.after()
             report = cleaning_report(connection, incoming)
-            snapshot = None if is_published else _some(rings.snapshot())
+            snapshot = None if is_published else refuse_nobody(rings.snapshot())
         counts = len(changed.new), len(changed.gone)
         return Fresh(hour, snapshot, rebuilt, *counts, report, incoming.reports, too_old, notes)
 
@@ -206,7 +208,7 @@ def _refuse_upheaval(state: State, changed: Changes) -> None:
         raise StateError("more than half of its rows came from files that are gone or changed")
 
 
-def _some(snapshot: Snapshot) -> Snapshot:
+def refuse_nobody(snapshot: Snapshot) -> Snapshot:
     """Return a snapshot that knows somebody, or raise `RefreshError`."""
     if not len(snapshot.customer.keys):
         raise RefreshError(

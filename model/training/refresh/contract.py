@@ -110,6 +110,8 @@ class RefreshOutcome:
         What else there is to say, a sentence each.
     seconds
         How long each stage took.
+    from_prepared
+        Whether the history was a prepared one, which is read as a whole and needs no state.
     """
 
     verdict: Verdict
@@ -126,6 +128,7 @@ class RefreshOutcome:
     pruned: int
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    from_prepared: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -134,6 +137,7 @@ class RefreshOutcome:
             "statistics_version": self.statistics.version,
             "as_of": hour_text(self.as_of_hour),
             "rebuilt": self.rebuilt,
+            "from_prepared": self.from_prepared,
             "files_read": self.files_read,
             "files_gone": self.files_gone,
             "rows_read": self.cleaning.rows_read + self.too_old,

@@ -16,6 +16,7 @@ from model.settings import Settings
 from model.training.progress import Stages
 from model.training.refresh.advance import Fresh, Task, advance, note_published
 from model.training.refresh.contract import RefreshBusyError, RefreshError, RefreshOutcome, Verdict
+from model.training.refresh.prepared import add_up, find_prepared
 from model.training.refresh.publish import Office, hour_of
 
 STAGES = 7
@@ -37,7 +38,8 @@ def refresh(
     Parameters
     ----------
     history
-        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`.
+        A CSV or Parquet file, or a folder of them: a path, `s3://bucket/prefix` or `hdfs://host:port/path`. Or an
+        address that `antifraud prepare` wrote to; the statistics are then as fresh as what it wrote.
     tracking_uri
         MLflow registry, as `model.registry.open_publisher` takes it.
     as_of_hour
@@ -66,7 +68,8 @@ def refresh(
             current_hour=hour_of(current),
             current_digest=current.tags.get("manifest_sha256") if current else None,
         )
-        fresh = advance(task, stages=stages, say=say)
+        prepared = find_prepared(task)
+        fresh = advance(task, stages=stages, say=say) if prepared is None else add_up(task, prepared, stages=stages)
         stages.begin("registering")
         version, is_new = _registered(fresh, office, task, current, folder=scratch)
         stages.begin("deleting old statistics")
@@ -91,7 +94,8 @@ def _registered(
         "rows_read": float(fresh.cleaning.rows_read),
     }
     version, is_new = office.register(fresh.snapshot, folder / STATISTICS_NAME, figures=figures)
-    note_published(task, version.tags["manifest_sha256"])
+    if not fresh.from_prepared:
+        note_published(task, version.tags["manifest_sha256"])
     return version, is_new
 
 
@@ -113,6 +117,7 @@ def _outcome(
         pruned=pruned,
         notes=notes,
         seconds=stages.seconds,
+        from_prepared=fresh.from_prepared,
     )
 
 

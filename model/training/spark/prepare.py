@@ -13,15 +13,18 @@ from pyspark.sql import functions as sql
 from model.address import Location
 from model.statistics import ENTITIES, tiles_sql
 from model.training.addresses import Draft, open_address, snapshot
+from model.training.dataset import DAYS_SQL, end_hour, range_of_days
 from model.training.history import UnreadableFileError, open_history
 from model.training.prepare import CAUSES, CleaningError, CleaningReport, cleaning_sql
-from model.training.prepared import LAST_HOUR, TABLES, TRANSACTIONS, AsOf, note, origin, statistics_queries
+from model.training.prepared import LAST_HOUR, AsOf, note, origin, statistics_queries
+from model.training.prepared_layout import TABLES, TRANSACTIONS
 from model.training.reading import HistoryFile
 from model.training.reports import USABLE_LINES, judged_sql, open_reports, report_lines_sql, verdicts_sql
 from model.training.spark.batches import hashing
 from model.training.spark.failures import named
 from model.training.spark.reading import history_rows, url
 from model.training.spark.session import MEANING
+from model.training.terms import Terms
 from model.transaction import IdHasher
 
 # A table of so many ids, about 100 bytes each in memory, goes to every executor; rows then need not move to be joined.
@@ -40,8 +43,7 @@ class _Cleaned:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    hasher: IdHasher
-    label_delay_seconds: int
+    terms: Terms
     as_of: AsOf
     broadcast_ids: int
     progress: Callable[[str], None]
@@ -51,12 +53,9 @@ def prepare_on_spark(
     spark: SparkSession,
     history: Location,
     out: Location,
+    terms: Terms,
     *,
-    hasher: IdHasher,
-    label_delay_seconds: int,
     as_of: AsOf = None,
-    reports: Location | None = None,
-    skip_unreadable: bool = False,
     broadcast_ids: int = BROADCAST_IDS,
     progress: Callable[[str], None] = lambda step: None,
 ) -> CleaningReport:
@@ -72,10 +71,10 @@ def prepare_on_spark(
     SparkRunError
         If Spark itself fails.
     """
-    skipped: list[str] | None = [] if skip_unreadable else None
+    skipped: list[str] | None = [] if terms.skip_unreadable else None
     files = open_history(history, skipped=skipped)
-    report_files = [] if reports is None else open_reports(reports, skipped=skipped)
-    ask = _Asked(hasher, label_delay_seconds, as_of, broadcast_ids, progress)
+    report_files = [] if terms.reports is None else open_reports(terms.reports, skipped=skipped)
+    ask = _Asked(terms, as_of, broadcast_ids, progress)
     while True:
         try:
             with snapshot(open_address(out)) as draft, named(history, [*files, *report_files]):
@@ -85,15 +84,7 @@ def prepare_on_spark(
                 if not report.rows_kept:
                     raise CleaningError(f"history {history}: no usable transaction\n{report.render()}")
                 _note_digests(spark, draft)
-                about = origin(
-                    "spark",
-                    history=history,
-                    reports=reports,
-                    hasher=hasher,
-                    label_delay_seconds=label_delay_seconds,
-                    as_of_hour=hour,
-                )
-                note(draft, report=report, rows=rows, about=about)
+                note(draft, report=report, rows=rows, about=origin("spark", history, terms, as_of_hour=hour))
             return report
         except UnreadableFileError as error:
             # Files that break off further on than their columns show it only now.
@@ -111,9 +102,9 @@ def _prepare(
     ask.progress("reading ids")
     _history(session, files)
     for entity in ENTITIES:
-        _hash_ids(session, entity, ask.hasher, ask.broadcast_ids)
+        _hash_ids(session, entity, ask.terms.hasher, ask.broadcast_ids)
     ask.progress("classifying rows")
-    cleaned = _clean(session, report_files, ask.label_delay_seconds)
+    cleaned = _clean(session, report_files, ask.terms.label_delay_seconds)
     ask.progress("keeping transactions")
     rows = {TRANSACTIONS: _write_transactions(session, draft)}
     report = _report(session, cleaned)
@@ -224,7 +215,8 @@ def _note_digests(spark: SparkSession, draft: Draft) -> None:
 
 
 def _last_hour(session: SparkSession) -> int:
-    return int(session.sql("SELECT MAX(tx_hour) + 1 FROM transactions").first()[0])
+    days = [(first, after, count) for first, after, count in session.sql(DAYS_SQL).collect()]
+    return end_hour(range_of_days(days)[1])
 
 
 def _report(session: SparkSession, cleaned: _Cleaned) -> CleaningReport:

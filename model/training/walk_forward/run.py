@@ -13,16 +13,18 @@ from model.features import schema_fingerprint
 from model.settings import Settings
 from model.statistics import ENTITIES, HOUR, tiles_sql
 from model.training.addresses import Days
+from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.dataset import read_dataset, time_range
 from model.training.fingerprint import DataFingerprint, fingerprint
 from model.training.fit import TrainingError
-from model.training.history import connect
 from model.training.page.page import write_page
-from model.training.prepare import CleaningReport, prepare
+from model.training.prepare import CleaningReport
 from model.training.progress import Stages
 from model.training.sampling import Sampling, sampling_of
 from model.training.scratch import scratch_folder
 from model.training.split import SplitError
+from model.training.terms import Terms
 from model.training.walk_forward.cells import Cells, write_json
 from model.training.walk_forward.delays import GRID_AGES_HOURS, GRID_DELAYS, Delay, has_own_report_times, report_after
 from model.training.walk_forward.document import document
@@ -90,7 +92,7 @@ def evaluate_history(
     Parameters
     ----------
     address
-        A CSV or Parquet file, or a folder of them.
+        A CSV or Parquet file, a folder of them, or what `antifraud prepare` wrote.
     report
         Folder for the report; its folder `cells` keeps what is finished, so that an interrupted run goes on.
 
@@ -104,24 +106,15 @@ def evaluate_history(
     HistoryError, CleaningError, SplitError, TrainingError, SettingsError
         If the history cannot be read, or does not suffice for a single fold.
     """
-    hasher = settings.id_hasher()
+    terms = Terms.of(settings, settings.id_hasher())
     report.mkdir(parents=True, exist_ok=True)
     stages_to_come = 3 + (0 if plan.quick else len(GRID_DELAYS) * len(GRID_AGES_HOURS))
     with scratch_folder(settings.work_folder) as scratch, Stages(stages_to_come, shown=progress) as stages:
         stages.begin("opening the history")
         with connect(scratch, memory_limit=settings.memory_limit, threads=settings.threads) as connection:
-            delay = int(settings.label_delay.total_seconds())
-            cleaning = prepare(
-                connection,
-                address,
-                hasher=hasher,
-                label_delay_seconds=delay,
-                reports=settings.reports,
-                days=Days.of_seconds(None, plan.until),
-                skip_unreadable=settings.skip_unreadable_files,
-                progress=stages.step,
-            )
-            prepared = _until(connection, cleaning, plan.until, label_delay=delay)
+            days = Days.of_seconds(None, plan.until)
+            cleaning = clean(connection, address, terms, days=days, progress=stages.step)
+            prepared = _until(connection, cleaning, plan.until, label_delay=terms.label_delay_seconds)
             return _Run(prepared, report, settings, plan, stages).all()
 
 

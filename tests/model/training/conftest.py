@@ -8,7 +8,8 @@ from model.settings import load_settings
 from model.training.periods import Periods, read_periods
 from model.training.progress import Stages
 from model.training.promote import Verdict
-from tests.model.training.retrain_bank import ID_KEY, POOR, Bank, fast, moved_registry
+from tests.model.training.registries import ID_KEY
+from tests.model.training.retrain_bank import POOR, Bank, fast, moved_registry
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.training.history import connect
+from model.training.database import connect
 from model.training.prepare import CleaningReport, prepare
+from model.training.terms import Terms
 from model.transaction import IdHasher
 
 HASHER = IdHasher(b"a key of the tests only")
 DAY = 24 * 3600
+TERMS = Terms(HASHER, DAY)
 START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp())  # a Monday
 
 Row = dict[str, Any]
@@ -75,4 +77,4 @@ def prepared(history: Path, *, label_delay: int = DAY) -> Iterator[tuple[duckdb.
     """Clean a history into a scratch database beside it."""
     folder = history.parent / "scratch"
     with connect(folder, memory_limit="1GB", threads=2) as connection:
-        yield connection, prepare(connection, history, hasher=HASHER, label_delay_seconds=label_delay)
+        yield connection, prepare(connection, history, Terms(HASHER, label_delay))

@@ -9,24 +9,13 @@ from typing import Any
 import pytest
 
 from model.bundle import read_bundle, read_snapshot
-from model.registry import (
-    CHALLENGER,
-    CHAMPION,
-    CURRENT,
-    MODEL_NAME,
-    STATISTICS_NAME,
-    Publisher,
-    Version,
-    embedded_uri,
-    open_publisher,
-    open_reader,
-)
+from model.registry import CHALLENGER, CHAMPION, CURRENT, MODEL_NAME, Publisher, Version, embedded_uri, open_publisher
 from model.settings import Settings, load_settings
 from model.training import making, report_files
 from model.training.periods import Periods
 from model.training.retrain import RetrainOutcome, retrain
+from tests.model.training.registries import ID_KEY, downloaded, numbers_of
 
-ID_KEY = "a key that only these tests know"
 POOR = {"trees": 1, "leaves": 2}
 GOOD = {"trees": 40, "learning_rate": 0.1}
 FEW_ROWS = {"gate_fpr_tolerance": 0.05}  # of a week of a small bank no false positive rate is sure
@@ -55,17 +44,13 @@ class Bank:
         return self.publisher().find_alias(name, alias)
 
     def aliases(self) -> dict[str, str | None]:
-        names = {CHAMPION: MODEL_NAME, CHALLENGER: MODEL_NAME, CURRENT: STATISTICS_NAME}
-        found = {alias: self.alias(name, alias) for alias, name in names.items()}
-        return {alias: version.version if version else None for alias, version in found.items()}
+        return numbers_of(self.uri, CHAMPION, CHALLENGER, CURRENT)
 
     def verified(self, name: str, alias: str) -> bool:
         """Read a version as a pod does; raise if it is not complete and right."""
         version = self.alias(name, alias)
         assert version is not None
-        folder = self.folder / "checked" / f"{name}-{version.version}"
-        if not folder.exists():
-            open_reader(self.uri).download(version, folder)
+        folder = downloaded(self.uri, version, self.folder / "checked")
         read = read_bundle if name == MODEL_NAME else read_snapshot
         digest, key = version.tags["manifest_sha256"], self.settings().id_hasher().fingerprint
         return read(folder, id_key_fingerprint=key, manifest_sha256=digest) is not None

@@ -10,17 +10,17 @@ import duckdb
 import numpy as np
 import pytest
 
-from model.training.addresses import MANIFEST_NAME
+from model.training.addresses import MANIFEST_NAME, open_address, snapshot
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.dataset import Dataset, read_dataset
 from model.training.fingerprint import fingerprint
-from model.training.history import HistoryError, connect
+from model.training.history import HistoryError, PreparedHistoryError, open_history
 from model.training.prepare import prepare
 from model.training.prepared import prepare_files
+from model.training.terms import Terms
 from model.transaction import IdHasher
-from tests.model.training.histories import DAY, HASHER, START, moment, payment, write_parquet
-
-DELAY = 86_400
+from tests.model.training.histories import DAY, HASHER, START, TERMS, moment, payment, write_parquet
 
 
 @pytest.fixture
@@ -49,8 +49,7 @@ def database(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 @pytest.fixture
 def prepared(tmp_path: Path, raw: Path, database: duckdb.DuckDBPyConnection) -> Path:
     out = tmp_path / "pre[pared]"  # what DuckDB would take for a pattern
-    options: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY, "as_of": "data"}
-    prepare_files(database, raw.parent, out, scratch=tmp_path / "files", **options)
+    prepare_files(database, raw.parent, out, TERMS, scratch=tmp_path / "files", as_of="data")
     return out
 
 
@@ -70,13 +69,13 @@ def test_raw_and_prepared_become_the_same_tables_of_the_same_types(
     raw: Path, prepared: Path, database: duckdb.DuckDBPyConnection
 ) -> None:
     names = ("transactions", "customer_tiles", "terminal_tiles")
-    report = prepare(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
+    report = prepare(database, raw.parent, TERMS)
     before, digest = [table(database, name) for name in names], fingerprint(database)
     rows = read_dataset(database, start=START, end=START + 3 * DAY)
     for name in names:
         database.execute(f"DROP TABLE {name}")
     said: list[str] = []
-    again = clean(database, prepared, hasher=HASHER, label_delay_seconds=DELAY, progress=said.append)
+    again = clean(database, prepared, TERMS, progress=said.append)
     assert said == ["reading the prepared history"]
     assert [table(database, name) for name in names] == before
     assert fingerprint(database) == digest
@@ -86,24 +85,23 @@ def test_raw_and_prepared_become_the_same_tables_of_the_same_types(
 
 
 def test_a_raw_history_is_cleaned_as_ever(raw: Path, database: duckdb.DuckDBPyConnection) -> None:
-    report = clean(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
-    assert report == prepare(database, raw.parent, hasher=HASHER, label_delay_seconds=DELAY)
+    report = clean(database, raw.parent, TERMS)
+    assert report == prepare(database, raw.parent, TERMS)
 
 
 @pytest.mark.parametrize(
-    ("changes", "rule"),
+    ("asked", "rule"),
     [
-        ({"hasher": IdHasher(b"another key of the tests")}, "with another id key; run antifraud prepare again"),
-        ({"label_delay_seconds": 0}, "with a label delay of 86400 seconds, and none is asked for now"),
-        ({"reports": Path("late.csv")}, "with the reports of its own rows only, and late.csv is asked for now"),
+        (Terms(IdHasher(b"another key of the tests"), DAY), "with another id key; run antifraud prepare again"),
+        (Terms(HASHER, 0), "with a label delay of 86400 seconds, and none is asked for now"),
+        (Terms(HASHER, DAY, Path("late.csv")), "with the reports of its own rows only, and late.csv is asked for now"),
     ],
 )
 def test_one_that_was_prepared_otherwise_is_refused(
-    prepared: Path, database: duckdb.DuckDBPyConnection, changes: dict[str, Any], rule: str
+    prepared: Path, database: duckdb.DuckDBPyConnection, asked: Terms, rule: str
 ) -> None:
-    asked: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY} | changes
     with pytest.raises(HistoryError, match=rule):
-        clean(database, prepared, **asked)
+        clean(database, prepared, asked)
 
 
 def test_one_of_another_version_or_with_rows_missing_is_refused(
@@ -117,13 +115,58 @@ def test_one_of_another_version_or_with_rows_missing_is_refused(
     ):
         manifest.write_text(json.dumps(whole | {"about": whole["about"] | changes}))
         with pytest.raises(HistoryError, match=rule):
-            clean(database, prepared, hasher=HASHER, label_delay_seconds=DELAY)
+            clean(database, prepared, TERMS)
+
+
+def test_a_date_far_from_all_others_does_not_move_the_hour_of_the_statistics(
+    tmp_path: Path, database: duckdb.DuckDBPyConnection
+) -> None:
+    rows = [*(payment(number) for number in range(1, 1100)), payment(1100, tx_datetime=moment(START + 3000 * DAY))]
+    history = write_parquet(tmp_path / "far" / "h.parquet", rows)
+    prepare_files(database, history, tmp_path / "out", TERMS, scratch=tmp_path / "files", as_of="data")
+    manifest = open_address(tmp_path / "out").manifest()
+    assert manifest is not None
+    assert manifest.about["as_of"] == "2026-03-02T19:00:00Z"
 
 
 def test_what_was_left_out_stays_in_the_report(raw: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection) -> None:
     (raw.parent / "broken.parquet").write_bytes(b"PAR1 and no more")
-    options: dict[str, Any] = {"hasher": HASHER, "label_delay_seconds": DELAY, "skip_unreadable": True}
-    first = prepare_files(database, raw.parent, tmp_path / "out", scratch=tmp_path / "files", **options)
-    again = clean(database, tmp_path / "out", hasher=HASHER, label_delay_seconds=DELAY)
+    terms = Terms(HASHER, DAY, skip_unreadable=True)
+    first = prepare_files(database, raw.parent, tmp_path / "out", terms, scratch=tmp_path / "files")
+    again = clean(database, tmp_path / "out", TERMS)
     assert dataclasses.asdict(again) == dataclasses.asdict(first)
     assert len(again.files_skipped) == 1
+
+
+def test_a_file_that_cannot_be_read_is_named(prepared: Path, database: duckdb.DuckDBPyConnection) -> None:
+    (broken,) = prepared.rglob("terminal_tiles/*.parquet")
+    broken.write_bytes(bytes(broken.stat().st_size))  # as long as the manifest says
+    with pytest.raises(HistoryError) as refused:
+        clean(database, prepared, TERMS)
+    assert str(refused.value).startswith(f"history {prepared}: {broken} is not readable (")
+    assert str(refused.value).endswith("; run antifraud prepare again")
+
+
+# --- where a raw history is needed ------------------------------------------------------------------------------------
+
+
+def test_what_needs_a_raw_history_says_which_one(prepared: Path, raw: Path) -> None:
+    with pytest.raises(PreparedHistoryError) as refused:
+        open_history(prepared)
+    assert str(refused.value) == (
+        f"history {prepared}: it is a prepared history, without the ids and files that are needed here; give the raw"
+        f" history that antifraud prepare made it from, {raw.parent}"
+    )
+
+
+def test_reports_are_no_prepared_history(prepared: Path, raw: Path, database: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(HistoryError, match=r"^reports .*: it is a prepared history, which holds no lines of reports"):
+        clean(database, raw.parent, Terms(HASHER, DAY, prepared))
+
+
+def test_a_raw_snapshot_is_no_prepared_history(tmp_path: Path) -> None:
+    with snapshot(open_address(tmp_path / "history")) as draft:
+        draft.upload("h.parquet", write_parquet(tmp_path / "h.parquet", [payment(1)]))
+        with draft.writing("cleaning.json") as sink:
+            sink.write(b"{}")
+    assert [str(file.path).rpartition("/")[2] for file in open_history(tmp_path / "history")] == ["h.parquet"]

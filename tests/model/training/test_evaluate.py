@@ -11,19 +11,8 @@ from hypothesis import strategies as st
 
 from model.decision import CutOffs
 from model.training.evaluate import EvaluationError, evaluate, expected_calibration_error, recall_at_fpr
-from model.training.evaluation import FPR_REQUIRED, RECALL_REQUIRED, Evaluation
-
-DAY = 86_400
-JULY = 17_713 * DAY  # 2018-07-01 00:00 UTC
-
-# Two frauds and four honest payments on two days, so a month is fifteen times as long.
-TINY: dict[str, list[float]] = {
-    "label": [1, 1, 0, 0, 0, 0],
-    "score": [0.9, 0.3, 0.8, 0.5, 0.2, 0.1],
-    "amount": [100, 40, 10, 20, 30, 60],
-    "tx_seconds": [JULY, JULY + 2 * DAY - 1, JULY, JULY, JULY + DAY, JULY + DAY],
-}
-TINY_CUTOFFS = CutOffs(review=0.5, decline=0.85)
+from model.training.evaluation import FPR_REQUIRED, RECALL_REQUIRED
+from tests.model.training.evaluated import DAY, JULY, TINY_CUTOFFS, evaluate_tiny
 
 rows = st.lists(
     st.tuples(
@@ -36,10 +25,6 @@ rows = st.lists(
     max_size=60,
 )
 cutoff_pairs = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda pair: CutOffs(min(pair), max(pair)))
-
-
-def evaluate_tiny(**columns: Any) -> Evaluation:
-    return evaluate(**(TINY | columns), cutoffs=TINY_CUTOFFS)
 
 
 def best_recall_by_trying_every_cutoff(label: list[int], score: list[float], budget: float) -> float:

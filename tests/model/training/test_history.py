@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.training.addresses import Days, open_address, snapshot
+from model.training.database import connect
 from model.training.history import (
     HistoryError,
     HistoryFile,
     UnreadableFileError,
-    connect,
     find_unreadable,
     history_sql,
     open_history,

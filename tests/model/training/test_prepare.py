@@ -13,14 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.statistics import ENTITIES
-from model.training.history import HistoryError, connect
+from model.training.database import connect
+from model.training.history import HistoryError
 from model.training.prepare import CAUSES, CleaningError, CleaningReport, prepare
 from model.training.simulation import PROFILES, simulate
+from model.training.terms import Terms
 from model.transaction import MAX_AMOUNT, REPORT_COLUMN
 from tests.model.training.histories import (
     DAY,
     HASHER,
     START,
+    TERMS,
     Row,
     csv_text,
     moment,
@@ -46,7 +49,7 @@ def scratch(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def clean(connection: duckdb.DuckDBPyConnection, history: Path, *, label_delay: int = DAY) -> CleaningReport:
-    return prepare(connection, history, hasher=HASHER, label_delay_seconds=label_delay)
+    return prepare(connection, history, Terms(HASHER, label_delay))
 
 
 def table(connection: duckdb.DuckDBPyConnection, name: str = "transactions") -> list[tuple[Any, ...]]:
@@ -410,7 +413,7 @@ def test_a_second_run_replaces_the_first(tmp_path: Path, scratch: duckdb.DuckDBP
 def test_each_step_is_announced_once(tmp_path: Path, scratch: duckdb.DuckDBPyConnection) -> None:
     steps: list[str] = []
     history = write_parquet(tmp_path / "h.parquet", [payment(1)])
-    prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, progress=steps.append)
+    prepare(scratch, history, TERMS, progress=steps.append)
     assert steps == [
         "reading ids",
         "classifying rows",
@@ -494,7 +497,7 @@ def test_what_reports_say_takes_the_place_of_what_rows_say(tmp_path: Path, scrat
     ]
     text = csv_text(lines).encode() + b"\xff is no text\n"
     reports = write_csv(tmp_path / "reports" / "1.csv", text).parent
-    report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)
+    report = prepare(scratch, history, Terms(HASHER, DAY, reports))
     assert labels(scratch) == {1: (1, 5), 2: (0, 24), 3: (1, 24), 4: (1, 90)}
     assert (report.report_lines, report.report_lines_unusable, report.rows_read) == (7, 3, 4)
     assert re.search(r"lines of reports that cannot be used +3\n", report.render())
@@ -505,9 +508,9 @@ def test_what_reports_say_takes_the_place_of_what_rows_say(tmp_path: Path, scrat
 def test_a_folder_of_reports_may_be_empty_but_must_be_there(tmp_path: Path, scratch: duckdb.DuckDBPyConnection) -> None:
     history = write_parquet(tmp_path / "h.parquet", [payment(1)])
     with pytest.raises(HistoryError, match="there is no such file or folder"):
-        prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=tmp_path / "reports")
+        prepare(scratch, history, Terms(HASHER, DAY, tmp_path / "reports"))
     (tmp_path / "reports").mkdir()
-    report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=tmp_path / "reports")
+    report = prepare(scratch, history, Terms(HASHER, DAY, tmp_path / "reports"))
     assert (report.rows_kept, report.report_lines) == (1, 0)
 
 
@@ -515,7 +518,7 @@ def test_reports_without_a_time_column_are_refused_by_name(tmp_path: Path, scrat
     history = write_parquet(tmp_path / "h.parquet", [payment(1)])
     reports = write_csv(tmp_path / "reports" / "1.csv", "transaction_id,tx_fraud\n1,1\n")
     with pytest.raises(HistoryError, match=r"1\.csv.*report_datetime"):
-        prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=reports)
+        prepare(scratch, history, Terms(HASHER, DAY, reports))
 
 
 # --- files that cannot be read ----------------------------------------------------------------------------------------
@@ -533,7 +536,7 @@ def test_unreadable_files_are_skipped_only_if_asked_and_never_silently(
     (history / "b.parquet").write_bytes(content)
     with pytest.raises(HistoryError, match=r"b\.parquet: not a readable parquet file"):
         clean(scratch, history)
-    report = prepare(scratch, history, hasher=HASHER, label_delay_seconds=DAY, skip_unreadable=True)
+    report = prepare(scratch, history, Terms(HASHER, DAY, skip_unreadable=True))
     assert report.rows_kept == 10_000
     assert report.files_skipped == (str(history / "b.parquet"),)
     assert "FILES THAT CANNOT BE READ, skipped as asked for" in report.render()
@@ -545,7 +548,5 @@ def test_unreadable_reports_are_skipped_too(tmp_path: Path, scratch: duckdb.Duck
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/a.parquet").write_bytes(b"no Parquet")
     write_parquet(tmp_path / "reports/b.parquet", [{"transaction_id": 1, "report_datetime": moment(START + DAY)}])
-    report = prepare(
-        scratch, history, hasher=HASHER, label_delay_seconds=DAY, reports=tmp_path / "reports", skip_unreadable=True
-    )
+    report = prepare(scratch, history, Terms(HASHER, DAY, tmp_path / "reports", skip_unreadable=True))
     assert (report.report_lines, len(report.files_skipped)) == (1, 1)

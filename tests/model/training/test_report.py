@@ -1,28 +1,10 @@
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from model.decision import CutOffs
 from model.training.evaluate import evaluate
-from model.training.evaluation import Evaluation
 from model.training.report import render
-
-DAY = 86_400
-JULY = 17_713 * DAY  # 2018-07-01 00:00 UTC
-
-# Two frauds and four honest payments on two days.
-TINY: dict[str, list[float]] = {
-    "label": [1, 1, 0, 0, 0, 0],
-    "score": [0.9, 0.3, 0.8, 0.5, 0.2, 0.1],
-    "amount": [100, 40, 10, 20, 30, 60],
-    "tx_seconds": [JULY, JULY + 2 * DAY - 1, JULY, JULY, JULY + DAY, JULY + DAY],
-}
-TINY_CUTOFFS = CutOffs(review=0.5, decline=0.85)
-
-
-def evaluate_tiny(**columns: Any) -> Evaluation:
-    return evaluate(**(TINY | columns), cutoffs=TINY_CUTOFFS)
+from tests.model.training.evaluated import JULY, TINY_CUTOFFS, evaluate_tiny
 
 
 def test_without_a_fraud_the_page_says_which_figures_are_not_available() -> None:

@@ -32,10 +32,10 @@ from model.training.fit import TrainingError
 from model.training.gate import GateError, compare
 from model.training.history import HistoryError
 from model.training.periods import Periods
-from model.training.progress import Stages
 from model.training.promote import LOCK, Verdict
 from model.training.retrain import STAGES
-from tests.model.training.retrain_bank import GOOD, ID_KEY, POOR, Bank, moved_registry
+from tests.model.training.registries import ID_KEY, stages_begun
+from tests.model.training.retrain_bank import GOOD, POOR, Bank, moved_registry
 
 CHILDREN = Path(__file__).with_name("retrain_children.py")
 
@@ -245,14 +245,7 @@ def test_rules_that_cannot_be_kept_are_told_before_any_work(bank: Bank) -> None:
 
 
 def test_the_bar_is_full_when_the_last_of_the_stages_ends(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
-    begin = Stages.begin
-
-    def counted(self: Stages, name: str, **parts: Any) -> None:
-        begun.append(name)
-        begin(self, name, **parts)
-
-    monkeypatch.setattr(Stages, "begin", counted)
+    begun = stages_begun(monkeypatch)
     bank.retrain(**GOOD, gate_resamples=200)
     assert len(begun) + 2 == STAGES  # opening the history and looking up statistics were done before
 

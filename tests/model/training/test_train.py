@@ -29,7 +29,6 @@ from model.registry import (
     Version,
     embedded_uri,
     open_publisher,
-    open_reader,
 )
 from model.score import probabilities
 from model.settings import Settings, load_settings
@@ -37,16 +36,15 @@ from model.training import budgets, making, report_files
 from model.training import train as train_module
 from model.training.fit import TrainingError
 from model.training.history import HistoryError
-from model.training.progress import Stages
 from model.training.publish import may_appoint
 from model.training.simulation import PROFILES, simulate
 from model.training.split import SplitError
 from model.training.train import STAGES, TrainingOutcome, train
+from tests.model.training.registries import ID_KEY, downloaded, numbers_of, stages_begun
 from tests.model.training.test_progress import Terminal
 
 Mask = npt.NDArray[np.bool_]
 
-ID_KEY = "a key that only these tests know"
 CUSTOMER, TERMINAL = "CUST-SECRET-", "TERM-SECRET-"
 TREES = 15
 REPORT_FILES = {
@@ -88,18 +86,10 @@ class Bank:
         return train(path, settings=self.settings(**given), tracking_uri=self.uri, appoint=appoint, progress=False)
 
     def download(self, version: Version) -> Path:
-        folder = self.folder / "downloads" / f"{version.name}-{version.version}"
-        if not folder.exists():
-            open_reader(self.uri).download(version, folder)
-        return folder
+        return downloaded(self.uri, version, self.folder / "downloads")
 
     def aliases(self) -> dict[str, str | None]:
-        publisher = open_publisher(self.uri)
-        found = {
-            alias: publisher.find_alias(name, alias)
-            for name, alias in ((MODEL_NAME, CHAMPION), (STATISTICS_NAME, CURRENT))
-        }
-        return {alias: version.version if version else None for alias, version in found.items()}
+        return numbers_of(self.uri, CHAMPION, CURRENT)
 
 
 @pytest.fixture(scope="module")
@@ -484,14 +474,7 @@ def test_a_full_disk_is_one_clear_error(bank: Bank, first: TrainingOutcome, tmp_
 
 
 def test_the_bar_is_full_when_the_last_of_the_stages_ends(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
-    begin = Stages.begin
-
-    def counted(self: Stages, name: str, **parts: Any) -> None:
-        begun.append(name)
-        begin(self, name, **parts)
-
-    monkeypatch.setattr(Stages, "begin", counted)
+    begun = stages_begun(monkeypatch)
     bank.train(bank.table, trees=2)
     assert len(begun) == STAGES
 

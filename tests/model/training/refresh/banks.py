@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model.statistics import HOUR, Snapshot
+from model.training.database import connect
 from model.training.dataset import read_snapshot
-from model.training.history import connect
 from model.training.prepare import CleaningError, prepare
 from model.training.progress import Stages
 from model.training.refresh.advance import Fresh, Task, advance
 from model.training.refresh.contract import Rules
+from model.training.terms import Terms
 from tests.model.training.histories import HASHER, START, Row, moment, write_csv, write_parquet
 
 DAY = 24 * HOUR
@@ -97,7 +98,7 @@ def from_scratch(bank: Bank, *, as_of_hour: int, work: Path, reports_apart: bool
             known.write(name, [_with_reports(row, _judged(bank.reports.values())) for row in rows])
     with connect(work / "scratch", memory_limit="1GB", threads=1) as connection:
         try:
-            prepare(connection, history, hasher=HASHER, label_delay_seconds=LABEL_DELAY, reports=reports)
+            prepare(connection, history, Terms(HASHER, LABEL_DELAY, reports))
         except CleaningError:
             return None
         return read_snapshot(connection, as_of_hour=as_of_hour)

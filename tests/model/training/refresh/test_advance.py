@@ -9,10 +9,12 @@ import pytest
 
 from model.statistics import HOUR, SUM_COLUMNS, Snapshot
 from model.training.addresses import open_address, snapshot
-from model.training.history import HistoryError, connect
+from model.training.database import connect
+from model.training.history import HistoryError
 from model.training.prepare import CAUSES, CleaningReport, prepare
 from model.training.refresh.advance import STATE, Fresh, Task, note_published
 from model.training.refresh.contract import RefreshBusyError, RefreshError, Rules
+from model.training.terms import Terms
 from model.transaction import IdHasher
 from tests.model.training.histories import DAY, HASHER, START, moment, payment, write_csv
 from tests.model.training.refresh.banks import FIRST, LABEL_DELAY, RULES, Bank, Report, from_scratch, refreshed, same
@@ -150,7 +152,7 @@ def test_reports_that_are_not_where_they_should_be_are_an_error(bank: Bank) -> N
 
 def cleaned_from_scratch(bank: Bank) -> CleaningReport:
     with connect(bank.folder / "scratch", memory_limit="1GB", threads=1) as connection:
-        return prepare(connection, bank.history, hasher=HASHER, label_delay_seconds=LABEL_DELAY)
+        return prepare(connection, bank.history, Terms(HASHER, LABEL_DELAY))
 
 
 def test_causes_and_counts_are_those_of_a_preparation(bank: Bank) -> None:

@@ -125,3 +125,61 @@ def test_what_a_killed_run_left_behind_goes_first(tmp_path: Path) -> None:
     with exclusive(tmp_path / "refresh") as scratch:
         assert list(scratch.iterdir()) == []
     assert not scratch.exists()
+
+
+# --- from a prepared history ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepare(say: Callable[..., str], home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Prepare what `say` refreshes from."""
+
+    def run(*options: str) -> None:
+        arguments = ["prepare", "--history", "history", "--out", "prepared", "--work-folder", str(home)]
+        assert main([*arguments, *options]) == 0
+
+    return run
+
+
+def test_a_prepared_history_publishes_what_the_raw_one_would(
+    say: Callable[..., str], prepare: Callable[..., None], home: Path
+) -> None:
+    prepare()
+    told = say("--history", "prepared")
+    assert told.startswith("6 files of a prepared history\n")
+    assert "transactions kept" in told
+    assert "PUBLISHED: fraud-statistics version 2 is current, as of 2026-02-10T00:00:00Z" in told
+    assert not (home / FOLDER / "state.duckdb").exists()
+    assert json.loads((home / FOLDER / "last_run.json").read_text())["from_prepared"]
+    for history in ("prepared", "history", "prepared", "history"):
+        assert "UNCHANGED: nothing new; fraud-statistics version 2" in say("--history", history)
+
+
+def test_a_state_of_the_raw_history_goes_on_after_a_refresh_from_a_prepared_one(
+    say: Callable[..., str], prepare: Callable[..., None], home: Path
+) -> None:
+    say()
+    write_parquet(Path("history/late.parquet"), [payment(10**9, tx_datetime=datetime(2026, 2, 10, 3, 30))])
+    prepare()
+    assert "as of 2026-02-10T04:00:00Z" in say("--history", "prepared")
+    before = open_publisher(embedded_uri(home)).versions(STATISTICS_NAME)
+    told = say()
+    assert told.startswith("1 files new or changed")
+    assert "UNCHANGED" in told
+    assert open_publisher(embedded_uri(home)).versions(STATISTICS_NAME) == before
+    write_parquet(Path("history/later.parquet"), [payment(10**9 + 1, tx_datetime=datetime(2026, 2, 10, 4, 30))])
+    assert "PUBLISHED" in say()
+
+
+def test_a_prepared_history_that_does_not_suffice_is_one_line(
+    say: Callable[..., str], prepare: Callable[..., None]
+) -> None:
+    prepare()
+    said = say("--history", "prepared", "--as-of", "now", code=1)
+    assert said.startswith("antifraud: history prepared: it was prepared up to 2026-02-10T00:00:00Z, and statistics as")
+    assert said.count("\n") == 1
+    said = say("--history", "prepared", "--reports", "late.csv", code=1)
+    assert said == (
+        "antifraud: history prepared: it was prepared with the reports of its own rows only, and late.csv is asked for"
+        " now; run antifraud prepare again\n"
+    )

@@ -17,11 +17,25 @@ from hypothesis import strategies as st
 from model.training.addresses import open_address
 from model.training.addresses.snapshot import verify
 from model.training.cleaned import clean
+from model.training.database import connect
 from model.training.fingerprint import DataFingerprint, fingerprint
-from model.training.history import connect, history_sql, open_history, unreadable_lines
-from model.training.prepared import CLEANING, STATISTICS, TABLES, prepare_files
+from model.training.history import history_sql, open_history, unreadable_lines
+from model.training.prepared import prepare_files
+from model.training.prepared_layout import CLEANING, STATISTICS, TABLES
+from model.training.terms import Terms
 from model.transaction import REPORT_COLUMN
-from tests.model.training.histories import DAY, HASHER, START, Row, csv_text, moment, payment, write_csv, write_parquet
+from tests.model.training.histories import (
+    DAY,
+    HASHER,
+    START,
+    TERMS,
+    Row,
+    csv_text,
+    moment,
+    payment,
+    write_csv,
+    write_parquet,
+)
 from tests.model.training.spark.dirty import write_dirty
 
 if TYPE_CHECKING:
@@ -56,20 +70,18 @@ def prepared_by_both(spark: "SparkSession", history: Path, folder: Path, *, repo
     """Prepare a history in both engines, and return the two folders."""
     from model.training.spark.prepare import prepare_on_spark
 
-    asked: dict[str, Any] = {
-        "hasher": HASHER, "label_delay_seconds": DAY, "as_of": AS_OF, "reports": reports,
-    }  # fmt: skip
+    terms = Terms(HASHER, DAY, reports)
     by_duckdb, by_spark = folder / "by-duckdb", folder / "by-spark"
     with connect(folder / "scratch", memory_limit="1GB", threads=2) as connection:
-        prepare_files(connection, history, by_duckdb, scratch=folder / "files", **asked)
-    prepare_on_spark(spark, history, by_spark, **asked)
+        prepare_files(connection, history, by_duckdb, terms, scratch=folder / "files", as_of=AS_OF)
+    prepare_on_spark(spark, history, by_spark, terms, as_of=AS_OF)
     return [by_duckdb, by_spark]
 
 
 def trained_on(folder: Path, scratch: Path) -> tuple[DataFingerprint, list[Any]]:
     """Return what training would make a model from, with the types of its columns."""
     with connect(scratch / "scratch", memory_limit="1GB", threads=2) as connection:
-        clean(connection, folder, hasher=HASHER, label_delay_seconds=DAY)
+        clean(connection, folder, TERMS)
         tables = ("transactions", "customer_tiles", "terminal_tiles")
         return fingerprint(connection), [connection.execute(f"DESCRIBE {table}").fetchall() for table in tables]
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,8 @@ import pytest
 from model.training.addresses import open_address
 from model.training.history import HistoryError, UnreadableFileError
 from model.training.prepare import CleaningError
-from tests.model.training.histories import DAY, HASHER, csv_text, payment, write_csv, write_parquet
+from model.training.terms import Terms
+from tests.model.training.histories import HASHER, TERMS, csv_text, payment, write_csv, write_parquet
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -18,10 +20,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PRIVATE = {"transaction_id": "t-private-1", "customer_id": "c-private-2", "terminal_id": "p-private-3"}
 
 
-def prepare(spark: "SparkSession", history: Path, out: Path, **asked: Any) -> Any:
+def prepare(spark: "SparkSession", history: Path, out: Path, terms: Terms = TERMS, **asked: Any) -> Any:
     from model.training.spark.prepare import prepare_on_spark
 
-    return prepare_on_spark(spark, history, out, hasher=HASHER, label_delay_seconds=DAY, **asked)
+    return prepare_on_spark(spark, history, out, terms, **asked)
 
 
 def test_no_raw_id_is_written(spark: "SparkSession", tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_a_file_that_breaks_off_is_named_and_nothing_is_written(spark: "SparkSes
 
 
 def test_a_file_that_breaks_off_is_skipped_if_asked_for(spark: "SparkSession", tmp_path: Path) -> None:
-    report = prepare(spark, broken(tmp_path / "history"), tmp_path / "out", skip_unreadable=True)
+    report = prepare(spark, broken(tmp_path / "history"), tmp_path / "out", replace(TERMS, skip_unreadable=True))
     assert report.rows_read == 10_000
     assert [Path(name).name for name in report.files_skipped] == ["b.parquet"]
 

@@ -185,6 +185,26 @@ def test_history_ends_where_it_is_told_to(history: Path, few_trees: Settings, tm
 
 
 @pytest.mark.usefixtures("amount_alone")
+@pytest.mark.parametrize("until", [None, START + 30 * DAY])
+def test_a_prepared_history_gives_the_report_of_the_raw_one(
+    until: int | None, history: Path, few_trees: Settings, tmp_path: Path
+) -> None:
+    folder = ["--work-folder", str(few_trees.work_folder)]
+    out = str(tmp_path / "prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRAUD_ID_KEY", ID_KEY)
+        assert main(["prepare", "--history", str(history), "--out", out, *folder]) == 0
+    plan = EvaluationPlan(QUICK.folds, QUICK.resampling, until=until, quick=True)
+    raw, prepared = (
+        evaluate_history(address, tmp_path / name, settings=few_trees, plan=plan, progress=False)
+        for name, address in (("raw", history), ("from-prepared", tmp_path / "prepared"))
+    )
+    for document in (raw, prepared):
+        document["facts"].pop("seconds")
+    assert prepared == raw
+
+
+@pytest.mark.usefixtures("amount_alone")
 def test_verb_evaluates_and_prints_the_page(
     history: Path,
     tmp_path: Path,
