@@ -40,7 +40,10 @@ def scratch_folder(work_folder: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno not in _NO_ROOM:
             raise
         reason = str(error).splitlines()[0]
-        raise TrainingError(f"training in the work folder {work_folder} failed: {reason}") from error
+        raise TrainingError(
+            f"cannot go on in the work folder {work_folder}: {reason}; see to room there and where the results go,"
+            " then repeat the command"
+        ) from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What can go wrong with a store: what is worth another try, and what a person is told."""
 
+import logging
 import random
 import re
 import time
@@ -23,6 +24,9 @@ _REFUSED = re.compile(
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|[Bb]ucket does not exist")
 _SAID = re.compile(r"AWS Error ([A-Z_]+)|(HTTP status \d{3})|curlCode: \d+, ([^\n.]{1,80})")
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds
+_TOLD_AFTER = 2.0  # seconds; a hiccup is nobody's concern
+
+log = logging.getLogger("antifraud")
 
 
 class TransientError(OSError):
@@ -55,7 +59,7 @@ def patiently(address: object, action: Callable[[], T], *, patience: float) -> T
     AddressError
         What failed in the end, and what to do.
     """
-    begun, wait = time.monotonic(), _FIRST_WAIT
+    begun, wait, told = time.monotonic(), _FIRST_WAIT, False
     while True:
         try:
             return action()
@@ -63,6 +67,9 @@ def patiently(address: object, action: Callable[[], T], *, patience: float) -> T
             pause = wait * random.uniform(0.5, 1.0)  # noqa: S311  so that many clients do not come back at once
             if not is_transient(error) or time.monotonic() + pause - begun > patience:
                 raise explained(address, error) from error
+            if not told and time.monotonic() - begun > min(_TOLD_AFTER, patience / 2):
+                told = True
+                log.warning("%s: no answer yet (%s); asking again for up to %g s", address, _reason(error), patience)
         time.sleep(pause)
         wait = min(2 * wait, _LONGEST_WAIT)
 

@@ -1,6 +1,7 @@
 """HDFS over HTTP (WebHDFS), with time-outs, and with every answer looked at before it counts as content."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from fsspec.implementations.webhdfs import WebHDFile, WebHDFS
@@ -97,12 +98,13 @@ class _ReadFile(WebHDFile):  # type: ignore[misc]
 class _Adapter(requests.adapters.HTTPAdapter):
     """Gives every request a time-out, and calls what went wrong with the connection an `OSError` of the moment."""
 
-    def send(self, *given: Any, **options: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *given: Any, **options: Any) -> requests.Response:
         options["timeout"] = options.get("timeout") or _SECONDS
         try:
-            return super().send(*given, **options)
+            return super().send(request, *given, **options)
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise TransientError(type(error).__name__) from error
+            asked = urlsplit(str(request.url))  # the data node may be another machine than the address names
+            raise TransientError(f"{type(error).__name__} at {asked.hostname}:{asked.port}") from error
 
 
 def _as_os_error(error: requests.HTTPError) -> OSError:

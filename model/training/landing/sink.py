@@ -45,7 +45,8 @@ class Tally:
 
     def render(self) -> str:
         """Return it in words."""
-        return f"{self.records:,} records in {self.files:,} files, {self.rejected:,} rejected"
+        files = "1 file" if self.files == 1 else f"{self.files:,} files"
+        return f"{self.records:,} records in {files}, {self.rejected:,} rejected"
 
 
 class Sink:

@@ -44,7 +44,7 @@ def test_what_another_run_uses_and_what_is_not_ours_stays(tmp_path: Path) -> Non
 def test_no_room_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with (
-        pytest.raises(TrainingError, match=r"training in the work folder .* failed: "),
+        pytest.raises(TrainingError, match=r"cannot go on in the work folder .*: "),
         scratch_folder(tmp_path / "file"),
     ):
         pass

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from model.address import AddressError
@@ -63,3 +65,16 @@ def test_what_another_try_cannot_mend_is_said_at_once(error: OSError, said: str)
 def test_for_hdfs_other_things_are_to_be_checked() -> None:
     with pytest.raises(AddressError, match="check FRAUD_WEBHDFS"):
         patiently("hdfs://nn:8020/x", Store(TransientError("ConnectionError")), patience=0)
+
+
+def test_a_store_that_is_away_for_long_is_spoken_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(
+        "model.training.addresses.faults.time",
+        SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds)),
+    )
+    with pytest.raises(AddressError):
+        patiently("s3://bank/x", Store(*[BUSY] * 1000), patience=60)
+    assert caplog.messages == ["s3://bank/x: no answer yet (SLOW_DOWN); asking again for up to 60 s"]

@@ -74,3 +74,10 @@ def test_one_that_stays_standby_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("FRAUD_STORE_PATIENCE_SECONDS", "0")
         with pytest.raises(AddressError, match=r"asked again \(.*not supported in state standby.*FRAUD_WEBHDFS"):
             open_address("hdfs://bank:8020/h").exists()
+
+
+def test_where_nobody_answered_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_WEBHDFS", "http://127.0.0.1:1")
+    monkeypatch.setenv("FRAUD_STORE_PATIENCE_SECONDS", "0")
+    with pytest.raises(AddressError, match=r"\(ConnectionError at 127\.0\.0\.1:1\); check FRAUD_WEBHDFS"):
+        open_address("hdfs://bank:8020/h").exists()
