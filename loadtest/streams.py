@@ -19,7 +19,6 @@ from loadtest.service import free_port
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 ASK_SECONDS = 10.0
-SCRAPES = 5  # attempts at the metrics of a process, a second apart
 
 
 class StreamingError(RuntimeError):
@@ -119,19 +118,15 @@ class StreamProcess:
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
-        """Return its metrics by name with labels; a page that does not answer is asked for again.
+        """Return its metrics by name with labels.
 
         Raises
         ------
         StreamingError
-            If it does not answer however often it is asked.
+            If the page does not answer.
         """
-        for _ in range(SCRAPES):
-            status, text = self.page("/metrics")
-            if status == 200:
-                break
-            time.sleep(1)
-        else:
+        status, text = self.page("/metrics")
+        if status != 200:
             raise StreamingError(f"/metrics answered with status {status}; its last words: {self.last_words()}")
         lines = text.splitlines()
         parts = (line.rpartition(" ") for line in lines if line and line[0] != "#")
