@@ -248,6 +248,7 @@ def test_an_aborted_transaction_is_repeated_until_it_commits(
     with streams(kafka, topics, settings, tmp_path) as make:
         stream = make("one")
         stream.start()
+        stream.wait_until_ready()
         aborted = 'fraud_stream_transactions_total{result="aborted"}'
         wait_until(lambda: stream.metrics().get(aborted, 0) >= 2, seconds=PATIENCE, what="aborts")
         assert stream.metrics()["fraud_stream_messages_total"] == 0
