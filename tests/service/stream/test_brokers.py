@@ -72,7 +72,8 @@ def test_each_member_has_transactions_of_its_own() -> None:
     ("code", "words"),
     [
         (KafkaError._ALL_BROKERS_DOWN, ("broker-1:9092", "FRAUD_KAFKA_BOOTSTRAP")),
-        (KafkaError._AUTHENTICATION, ("refuses", "FRAUD_KAFKA_USER")),
+        (KafkaError._AUTHENTICATION, ("refuses", "FRAUD_KAFKA_USER", "FRAUD_KAFKA_PASSWORD_FILE")),
+        (KafkaError._SSL, ("certificate", "FRAUD_KAFKA_CA_FILE", "FRAUD_KAFKA_SECURITY")),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, ("payments", "decisions", "FRAUD_STREAM_INPUT")),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, ("forbids", "antifraud-pod-1")),
     ],
