@@ -63,7 +63,10 @@ def advice(error: KafkaError, settings: Settings) -> str:
     """Return what an error means here and what to do; never a secret."""
     code, brokers = error.code(), settings.kafka_bootstrap
     if code in _AWAY:
-        return f"Kafka at {brokers} does not answer: are the brokers up, and is FRAUD_KAFKA_BOOTSTRAP right?"
+        return (
+            f"Kafka at {brokers} does not answer: are the brokers up, and are FRAUD_KAFKA_BOOTSTRAP and"
+            f" FRAUD_KAFKA_SECURITY ({settings.kafka_security}) right?"
+        )
     if code in _REFUSED:
         return (
             f"Kafka at {brokers} refuses the login {settings.kafka_user}: check FRAUD_KAFKA_USER,"
@@ -72,8 +75,7 @@ def advice(error: KafkaError, settings: Settings) -> str:
     if code in _UNTRUSTED:
         return (
             f"Kafka at {brokers} cannot be trusted: its certificate must be for that host and signed by one of"
-            f" {settings.kafka_ca_file or 'those that the system trusts'} (FRAUD_KAFKA_CA_FILE), and it must speak TLS"
-            f" (FRAUD_KAFKA_SECURITY is {settings.kafka_security})"
+            f" {settings.kafka_ca_file or 'those that the system trusts'}: set FRAUD_KAFKA_CA_FILE"
         )
     if code in _MISSING:
         names = f"{settings.stream_input}, {settings.stream_output} and {settings.stream_dead_letter}"

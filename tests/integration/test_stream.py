@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,19 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from starlette.testclient import TestClient
 
-from loadtest.kill_ledger import Ledger, balance, bodies, run_and_kill
+from loadtest.kill_ledger import balance, bodies, run_and_kill
 from loadtest.streams import StreamProcess, Topics, Watch, fill, read_all, wait_until
 from model.settings import Settings
 from service.scorer import Loaded
 from stack.servers import Kafka
-from tests.conftest import ID_KEY
 from tests.integration.started import started
+from tests.integration.stream_members import PATIENCE, Start, clean, ended, said_of, streams, wait_for
 from tests.service.shelf import make_shelf, pod_on, serving
 from tests.service.wire import payment, post
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 PARTITIONS = 4
-PATIENCE = 120.0
-Start = Callable[..., StreamProcess]
 _numbers = itertools.count(1)
 
 
@@ -45,29 +42,6 @@ def topics(kafka: Kafka) -> Topics:
     return topics
 
 
-@contextmanager
-def streams(kafka: Kafka, topics: Topics, settings: Settings, folder: Path) -> Iterator[Start]:
-    """Give a function that makes members of a group; whatever is left of them in the end is killed."""
-    with ExitStack() as stack:
-
-        def make(member: str, **given: str) -> StreamProcess:
-            variables = {
-                "FRAUD_ID_KEY": ID_KEY,
-                "FRAUD_WORK_FOLDER": str(settings.work_folder),
-                "FRAUD_KAFKA_BOOTSTRAP": kafka.bootstrap,
-                "FRAUD_STREAM_MEMBER": member,
-                "FRAUD_STREAM_SESSION_SECONDS": "6",
-                "FRAUD_STREAM_BATCH": "50",
-                **topics.variables(),
-                **{f"FRAUD_{name.upper()}": value for name, value in given.items()},
-            }
-            stream = StreamProcess(variables, log=folder / f"{member}.log")
-            stack.callback(stream.kill)
-            return stream
-
-        yield make
-
-
 @pytest.fixture
 def start(
     kafka: Kafka, topics: Topics, settings: Settings, loaded: Loaded, tmp_path: Path
@@ -81,19 +55,6 @@ def start(
             return stream
 
         yield start
-
-
-def wait_for(kafka: Kafka, topics: Topics, count: int) -> None:
-    with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() >= count, seconds=PATIENCE, what=f"{count} messages are committed")
-
-
-def clean(ledger: Ledger, count: int) -> bool:
-    return ledger.is_clean and ledger.messages == ledger.decisions + ledger.dead_letters == count
-
-
-def said_of(stream: StreamProcess) -> str:
-    return stream.log.read_text(encoding="utf-8")
 
 
 def test_decisions_are_the_answers_of_the_service_and_poison_goes_aside(  # noqa: PLR0917  fixtures
@@ -307,11 +268,6 @@ def test_another_pair_is_taken_while_messages_are_decided_and_no_decision_mixes_
         assert message.value() == expected.answer(asked[place], answer)
     assert len(used) == 2
     assert clean(balance(kafka.bootstrap, topics, count, poison_every=0), count)
-
-
-def ended(stream: StreamProcess) -> tuple[int, str]:
-    assert stream.process is not None
-    return stream.process.wait(PATIENCE), said_of(stream)
 
 
 def test_a_start_without_a_broker_says_so_and_ends_with_its_own_code(start: Start) -> None:

@@ -18,8 +18,8 @@ _FOR_GOOD = {
         " FRAUD_KAFKA_SASL_MECHANISM"
     ),
     KafkaError._SSL: (
-        "the brokers cannot be trusted: their certificate must be for their host and signed by one of"
-        " FRAUD_KAFKA_CA_FILE, and they must speak TLS (FRAUD_KAFKA_SECURITY)"
+        "the brokers cannot be trusted: their certificate must be for their host and signed by one of those in"
+        " FRAUD_KAFKA_CA_FILE"
     ),
     KafkaError._UNKNOWN_TOPIC: "there is no such topic: make it, or name another",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic: make it, or name another",
