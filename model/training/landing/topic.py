@@ -81,6 +81,7 @@ def topic_id(topic: str, reach: dict[str, Any], on_error: Callable[[KafkaError],
         described = client.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
         return str(described[topic].result().topic_id)
     except KafkaException as error:
+        client.poll(0)  # a refused login or certificate is told to `on_error`; here it looks like no answer
         checked(error.args[0], topic)
         raise
 
