@@ -5,7 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from loadtest.kill_ledger import Ledger
-from loadtest.streams import StreamProcess, Topics, Watch, wait_until
+from loadtest.stream_topics import Topics, Watch, wait_until
+from loadtest.streams import StreamProcess
 from model.settings import Settings
 from stack.servers import Kafka
 from tests.conftest import ID_KEY

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from loadtest.kill_ledger import balance, bodies
-from loadtest.streams import Topics, fill
+from loadtest.stream_topics import Topics, fill
 from model.settings import Settings, load_settings
 from model.training.landing import LandingError, land
 from service.scorer import Loaded

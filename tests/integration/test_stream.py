@@ -3,8 +3,9 @@
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from starlette.testclient import TestClient
 
 from loadtest.kill_ledger import balance, bodies, run_and_kill
-from loadtest.streams import StreamProcess, Topics, Watch, fill, read_all, wait_until
+from loadtest.stream_topics import Topics, Watch, fill, read_all, wait_until
+from loadtest.streams import StreamProcess
 from model.settings import Settings
 from service.scorer import Loaded
 from stack.servers import Kafka
@@ -139,15 +141,20 @@ def test_killed_again_and_again_nothing_is_lost_or_double(  # noqa: PLR0917  fix
     assert clean(balance(kafka.bootstrap, topics, count), count)
 
 
+def at_work(kafka: Kafka, topics: Topics, start: Start, messages: Iterable[bytes]) -> StreamProcess:
+    """Return a stream in the middle of its work, with much of it left."""
+    fill(kafka.bootstrap, topics.input, messages)
+    stream = start(stream_batch="10")
+    with Watch(kafka.bootstrap, topics) as watch:
+        wait_until(lambda: watch.committed() > 100, seconds=PATIENCE, what="it works", pause=0.01)
+    return stream
+
+
 def test_a_broker_that_goes_and_comes_back_costs_time_only(
     kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]]
 ) -> None:
     count = 3000
-    stream = start(stream_batch="10")
-    stream.wait_until_ready()
-    fill(kafka.bootstrap, topics.input, bodies(payments, count))
-    with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() > count // 10, seconds=PATIENCE, what="it works")
+    stream = at_work(kafka, topics, start, bodies(payments, count))
     kafka.stop()
     wait_until(lambda: stream.page("/ready")[0] == 503, seconds=PATIENCE, what="it is not ready any more")
     assert stream.page("/health")[0] == 200
@@ -163,13 +170,11 @@ def test_told_to_end_in_the_middle_it_leaves_nothing_open(
     kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]]
 ) -> None:
     count = 3000
-    fill(kafka.bootstrap, topics.input, bodies(payments, count, poison_every=0))
-    stream = start(stream_batch="10")
+    stream = at_work(kafka, topics, start, bodies(payments, count, poison_every=0))
+    assert stream.end() == 0
     with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() > 100, seconds=PATIENCE, what="it works", pause=0.01)
-        assert stream.end() == 0
         committed = watch.committed()
-        assert committed < count
+    assert committed < count
     assert sum(1 for _ in read_all(kafka.bootstrap, topics.output)) == committed
     # It has left the group: the next member has its share without waiting for the session to end.
     later = start("two", stream_session_seconds="300")
@@ -286,14 +291,21 @@ def test_a_start_without_its_topic_names_it(start: Start, kafka: Kafka) -> None:
     assert "Traceback" not in said
 
 
+@contextmanager
+def broker_with(messages: Iterable[bytes], folder: Path) -> Iterator[tuple[Kafka, Topics]]:
+    """Run a broker for one test, with messages in a topic."""
+    with started(Kafka(folder / "broker")) as kafka:
+        topics = Topics()
+        topics.make(kafka, partitions=1)
+        fill(kafka.bootstrap, topics.input, messages)
+        yield kafka, topics
+
+
 def test_a_start_waits_for_its_broker(
     settings: Settings, loaded: Loaded, tmp_path: Path, payments: list[dict[str, Any]]
 ) -> None:
     assert loaded
-    with started(Kafka(tmp_path / "broker")) as kafka:
-        topics = Topics()
-        topics.make(kafka, partitions=1)
-        fill(kafka.bootstrap, topics.input, bodies(payments, 100))
+    with broker_with(bodies(payments, 100), tmp_path) as (kafka, topics):
         kafka.stop()
         with streams(kafka, topics, settings, tmp_path) as make:
             stream = make("one")
@@ -309,13 +321,12 @@ def test_a_stream_whose_broker_is_gone_ends_all_the_same_when_told_to(
     settings: Settings, loaded: Loaded, tmp_path: Path, payments: list[dict[str, Any]]
 ) -> None:
     assert loaded
-    with started(Kafka(tmp_path / "broker")) as kafka:
-        topics = Topics()
-        topics.make(kafka, partitions=1)
-        fill(kafka.bootstrap, topics.input, bodies(payments, 3000))
-        with streams(kafka, topics, settings, tmp_path) as make:
-            stream = make("one", stream_batch="10")
-            stream.start()
-            wait_for(kafka, topics, 100)
-            kafka.kill()
-            assert stream.end() == 0
+    with (
+        broker_with(bodies(payments, 3000), tmp_path) as (kafka, topics),
+        streams(kafka, topics, settings, tmp_path) as make,
+    ):
+        stream = make("one", stream_batch="10")
+        stream.start()
+        wait_for(kafka, topics, 100)
+        kafka.kill()
+        assert stream.end() == 0
