@@ -1,18 +1,11 @@
 """Brokers with TLS and a login: the stream and the landing work over them, and say what is wrong where they cannot."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from loadtest.kill_ledger import balance, bodies
 from loadtest.stream_topics import Topics, fill
@@ -20,6 +13,7 @@ from model.settings import Settings, load_settings
 from model.training.landing import LandingError, land
 from service.scorer import Loaded
 from stack.servers import Kafka, Secured
+from tests.integration.certificates import authority, broker_certificate
 from tests.integration.landing_topics import landed
 from tests.integration.started import started
 from tests.integration.stream_members import clean, ended, streams, wait_for
@@ -38,40 +32,11 @@ class Bank(NamedTuple):
     stranger: Path
 
 
-def authority(name: str, folder: Path) -> tuple[Path, x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(name, key, issuer=name, signer=key, is_authority=True)
-    file = folder / f"{name}.pem"
-    file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    return file, certificate, key
-
-
-def broker_certificate(folder: Path, signed_by: str, signer: ec.EllipticCurvePrivateKey) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate("broker", key, issuer=signed_by, signer=signer, is_authority=False)
-    file = folder / "broker.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return file
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, *, issuer: str, signer: ec.EllipticCurvePrivateKey, is_authority: bool
-) -> x509.Certificate:
-    subject, signed_by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (name, issuer))
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(signed_by, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-    builder = builder.add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), critical=True)
-    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    return builder.add_extension(here, critical=False).sign(signer, hashes.SHA256())
-
-
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
     folder = tmp_path_factory.mktemp("secured")
-    known, _, signer = authority("bank", folder)
-    stranger, _, _ = authority("stranger", folder)
+    known, signer = authority("bank", folder)
+    stranger, _ = authority("stranger", folder)
     secured = Secured(broker_certificate(folder, "bank", signer), USER, PASSWORD)
     with started(Kafka(folder / "kafka", secured=secured)) as kafka:
         TOPICS.make(kafka, partitions=2)
