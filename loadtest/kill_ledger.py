@@ -22,7 +22,8 @@ from loadtest.peers.catalogue import ROOT
 from loadtest.peers.workload import WorkloadError, demo_bank
 from loadtest.report import PASSED, WRONG_USAGE
 from loadtest.sections import table, write_section
-from loadtest.streams import StreamingError, StreamProcess, Topics, Watch, bank_variables, fill, read_all, wait_until
+from loadtest.stream_topics import StreamingError, Topics, Watch, fill, read_all, wait_until
+from loadtest.streams import StreamProcess, bank_variables
 
 FAILED = 1
 MESSAGES = 100_000

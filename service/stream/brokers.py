@@ -26,7 +26,8 @@ _AWAY = frozenset(
         KafkaError.NOT_COORDINATOR,
     }
 )
-_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+_REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+_UNTRUSTED = frozenset({KafkaError._SSL})
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _FORBIDDEN = frozenset(
     {
@@ -55,18 +56,26 @@ def is_away(error: KafkaError) -> bool:
 
 def is_hopeless(error: KafkaError) -> bool:
     """Whether an error stays until somebody changes a setting or grants something."""
-    return error.code() in _REFUSED | _FORBIDDEN
+    return error.code() in _REFUSED | _UNTRUSTED | _FORBIDDEN
 
 
 def advice(error: KafkaError, settings: Settings) -> str:
     """Return what an error means here and what to do; never a secret."""
     code, brokers = error.code(), settings.kafka_bootstrap
     if code in _AWAY:
-        return f"Kafka at {brokers} does not answer: are the brokers up, and is FRAUD_KAFKA_BOOTSTRAP right?"
+        return (
+            f"Kafka at {brokers} does not answer: are the brokers up, and are FRAUD_KAFKA_BOOTSTRAP and"
+            f" FRAUD_KAFKA_SECURITY ({settings.kafka_security}) right?"
+        )
     if code in _REFUSED:
         return (
-            f"Kafka at {brokers} refuses the connection ({error.name()}): check FRAUD_KAFKA_SECURITY, FRAUD_KAFKA_USER,"
-            " its password and FRAUD_KAFKA_CA_FILE"
+            f"Kafka at {brokers} refuses the login {settings.kafka_user}: check FRAUD_KAFKA_USER,"
+            " FRAUD_KAFKA_PASSWORD_FILE (or FRAUD_KAFKA_PASSWORD) and FRAUD_KAFKA_SASL_MECHANISM"
+        )
+    if code in _UNTRUSTED:
+        return (
+            f"Kafka at {brokers} cannot be trusted: its certificate must be for that host and signed by one of"
+            f" {settings.kafka_ca_file or 'those that the system trusts'}: set FRAUD_KAFKA_CA_FILE"
         )
     if code in _MISSING:
         names = f"{settings.stream_input}, {settings.stream_output} and {settings.stream_dead_letter}"

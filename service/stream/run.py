@@ -89,7 +89,7 @@ class Stream:
             sys.exit(0)
         if member.stopping:
             return
-        member.stopping = True
+        member.stop()
         watch = threading.Timer(LEAVE_SECONDS, self._go)
         watch.daemon = True
         watch.start()

@@ -1,7 +1,7 @@
 """Servers of other projects on loopback, each in a folder of its own: for `make stack` and for the tests."""
 
 from stack.servers.hdfs import Hdfs
-from stack.servers.kafka import Kafka
+from stack.servers.kafka import Kafka, Secured
 from stack.servers.mlflow import Mlflow
 from stack.servers.postgres import Postgres
 from stack.servers.programs import Missing
@@ -17,6 +17,7 @@ __all__ = [
     "Mlflow",
     "Postgres",
     "Proxy",
+    "Secured",
     "Server",
     "ServerError",
     "Toxiproxy",

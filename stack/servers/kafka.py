@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.servers.programs import jars, java
@@ -19,19 +20,49 @@ rootLogger.appenderRef.console.ref=console
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """What a broker needs to listen with TLS and a login (SASL_SSL, SCRAM-SHA-512), too.
+
+    Attributes
+    ----------
+    certificate
+        File, PEM: a private key (PKCS 8) and its certificate, for 127.0.0.1.
+    user, password
+        The one login; without commas, brackets and `=`.
+    """
+
+    certificate: Path
+    user: str
+    password: str = field(repr=False)
+
+
 class Kafka(Server):
-    """A Kafka broker; topics are made by `make_topic` and never by themselves."""
+    """A Kafka broker; topics are made by `make_topic` and never by themselves.
+
+    Parameters
+    ----------
+    secured
+        For one more port on which it listens with TLS and a login.
+    """
 
     name = "kafka"
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, *, secured: Secured | None = None) -> None:
         super().__init__(folder, port)
         self._controller = self._number("controller-port")
+        self._secured = secured
+        self._secured_port = self._number("secured-port") if secured else 0
 
     @property
     def bootstrap(self) -> str:
         """Its address for clients, `host:port`."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def secured_bootstrap(self) -> str:
+        """Its address for clients with TLS and a login."""
+        return f"127.0.0.1:{self._secured_port}"
 
     def start(self) -> None:
         """Start it, with storage made for it where there is none; errors as of `Server.start`."""
@@ -39,7 +70,9 @@ class Kafka(Server):
         self._write_settings()
         if not (self.folder / "content" / "meta.properties").is_file():
             identity = _cluster_id()
-            self._format([program, "-cp", f"{where}/*", "kafka.tools.StorageTool", "format", "-t", identity])
+            user = self._secured and f"SCRAM-SHA-512=[name={self._secured.user},password={self._secured.password}]"
+            known = ["--add-scram", user] if user else []
+            self._format([program, "-cp", f"{where}/*", "kafka.tools.StorageTool", "format", "-t", identity, *known])
         options = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
         command = [program, *options, logging, "-cp", f"{where}/*", "kafka.Kafka"]
@@ -60,7 +93,7 @@ class Kafka(Server):
                 raise
 
     def _write_settings(self) -> None:
-        settings = {
+        settings: dict[str, object] = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller}",
@@ -79,9 +112,27 @@ class Kafka(Server):
             for setting in ("replication.factor", "min.isr")
         }
         settings |= {"offsets.topic.replication.factor": 1, **alone}
+        if self._secured is not None:
+            settings |= self._secured_listener(settings, self._secured)
         lines = "".join(f"{name}={value}\n" for name, value in settings.items())
         (self.folder / "server.properties").write_text(lines)
         (self.folder / "log4j2.properties").write_text(_LOG4J)
+
+    def _secured_listener(self, settings: dict[str, object], secured: Secured) -> dict[str, object]:
+        address = f"SECURED://{self.secured_bootstrap}"
+        protocols, listener = settings["listener.security.protocol.map"], "listener.name.secured"
+        return {
+            "listeners": f"{settings['listeners']},{address}",
+            "advertised.listeners": f"{settings['advertised.listeners']},{address}",
+            "listener.security.protocol.map": f"{protocols},SECURED:SASL_SSL",
+            "inter.broker.listener.name": "PLAINTEXT",
+            f"{listener}.ssl.keystore.type": "PEM",
+            f"{listener}.ssl.keystore.location": secured.certificate.absolute(),
+            f"{listener}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            f"{listener}.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+        }
 
     def _format(self, command: list[str]) -> None:
         done = subprocess.run(

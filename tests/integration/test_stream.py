@@ -3,9 +3,9 @@
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,20 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from starlette.testclient import TestClient
 
-from loadtest.kill_ledger import Ledger, balance, bodies, run_and_kill
-from loadtest.streams import StreamProcess, Topics, Watch, fill, read_all, wait_until
+from loadtest.kill_ledger import balance, bodies, run_and_kill
+from loadtest.stream_topics import Topics, Watch, fill, read_all, wait_until
+from loadtest.streams import StreamProcess
 from model.settings import Settings
 from service.scorer import Loaded
 from stack.servers import Kafka
-from tests.conftest import ID_KEY
 from tests.integration.started import started
+from tests.integration.stream_members import PATIENCE, Start, clean, ended, said_of, streams, wait_for
 from tests.service.shelf import make_shelf, pod_on, serving
 from tests.service.wire import payment, post
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 PARTITIONS = 4
-PATIENCE = 120.0
-Start = Callable[..., StreamProcess]
 _numbers = itertools.count(1)
 
 
@@ -45,29 +44,6 @@ def topics(kafka: Kafka) -> Topics:
     return topics
 
 
-@contextmanager
-def streams(kafka: Kafka, topics: Topics, settings: Settings, folder: Path) -> Iterator[Start]:
-    """Give a function that makes members of a group; whatever is left of them in the end is killed."""
-    with ExitStack() as stack:
-
-        def make(member: str, **given: str) -> StreamProcess:
-            variables = {
-                "FRAUD_ID_KEY": ID_KEY,
-                "FRAUD_WORK_FOLDER": str(settings.work_folder),
-                "FRAUD_KAFKA_BOOTSTRAP": kafka.bootstrap,
-                "FRAUD_STREAM_MEMBER": member,
-                "FRAUD_STREAM_SESSION_SECONDS": "6",
-                "FRAUD_STREAM_BATCH": "50",
-                **topics.variables(),
-                **{f"FRAUD_{name.upper()}": value for name, value in given.items()},
-            }
-            stream = StreamProcess(variables, log=folder / f"{member}.log")
-            stack.callback(stream.kill)
-            return stream
-
-        yield make
-
-
 @pytest.fixture
 def start(
     kafka: Kafka, topics: Topics, settings: Settings, loaded: Loaded, tmp_path: Path
@@ -81,19 +57,6 @@ def start(
             return stream
 
         yield start
-
-
-def wait_for(kafka: Kafka, topics: Topics, count: int) -> None:
-    with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() >= count, seconds=PATIENCE, what=f"{count} messages are committed")
-
-
-def clean(ledger: Ledger, count: int) -> bool:
-    return ledger.is_clean and ledger.messages == ledger.decisions + ledger.dead_letters == count
-
-
-def said_of(stream: StreamProcess) -> str:
-    return stream.log.read_text(encoding="utf-8")
 
 
 def test_decisions_are_the_answers_of_the_service_and_poison_goes_aside(  # noqa: PLR0917  fixtures
@@ -178,15 +141,20 @@ def test_killed_again_and_again_nothing_is_lost_or_double(  # noqa: PLR0917  fix
     assert clean(balance(kafka.bootstrap, topics, count), count)
 
 
+def at_work(kafka: Kafka, topics: Topics, start: Start, messages: Iterable[bytes]) -> StreamProcess:
+    """Return a stream in the middle of its work, with much of it left."""
+    fill(kafka.bootstrap, topics.input, messages)
+    stream = start(stream_batch="10")
+    with Watch(kafka.bootstrap, topics) as watch:
+        wait_until(lambda: watch.committed() > 100, seconds=PATIENCE, what="it works", pause=0.01)
+    return stream
+
+
 def test_a_broker_that_goes_and_comes_back_costs_time_only(
     kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]]
 ) -> None:
     count = 3000
-    stream = start(stream_batch="10")
-    stream.wait_until_ready()
-    fill(kafka.bootstrap, topics.input, bodies(payments, count))
-    with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() > count // 10, seconds=PATIENCE, what="it works")
+    stream = at_work(kafka, topics, start, bodies(payments, count))
     kafka.stop()
     wait_until(lambda: stream.page("/ready")[0] == 503, seconds=PATIENCE, what="it is not ready any more")
     assert stream.page("/health")[0] == 200
@@ -202,13 +170,11 @@ def test_told_to_end_in_the_middle_it_leaves_nothing_open(
     kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]]
 ) -> None:
     count = 3000
-    fill(kafka.bootstrap, topics.input, bodies(payments, count, poison_every=0))
-    stream = start(stream_batch="10")
+    stream = at_work(kafka, topics, start, bodies(payments, count, poison_every=0))
+    assert stream.end() == 0
     with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() > 100, seconds=PATIENCE, what="it works", pause=0.01)
-        assert stream.end() == 0
         committed = watch.committed()
-        assert committed < count
+    assert committed < count
     assert sum(1 for _ in read_all(kafka.bootstrap, topics.output)) == committed
     # It has left the group: the next member has its share without waiting for the session to end.
     later = start("two", stream_session_seconds="300")
@@ -248,6 +214,7 @@ def test_an_aborted_transaction_is_repeated_until_it_commits(
     with streams(kafka, topics, settings, tmp_path) as make:
         stream = make("one")
         stream.start()
+        stream.wait_until_ready()
         aborted = 'fraud_stream_transactions_total{result="aborted"}'
         wait_until(lambda: stream.metrics().get(aborted, 0) >= 2, seconds=PATIENCE, what="aborts")
         assert stream.metrics()["fraud_stream_messages_total"] == 0
@@ -308,11 +275,6 @@ def test_another_pair_is_taken_while_messages_are_decided_and_no_decision_mixes_
     assert clean(balance(kafka.bootstrap, topics, count, poison_every=0), count)
 
 
-def ended(stream: StreamProcess) -> tuple[int, str]:
-    assert stream.process is not None
-    return stream.process.wait(PATIENCE), said_of(stream)
-
-
 def test_a_start_without_a_broker_says_so_and_ends_with_its_own_code(start: Start) -> None:
     code, said = ended(start(kafka_bootstrap="127.0.0.1:1", stream_start_seconds="8"))
     assert code == 3
@@ -329,14 +291,21 @@ def test_a_start_without_its_topic_names_it(start: Start, kafka: Kafka) -> None:
     assert "Traceback" not in said
 
 
+@contextmanager
+def broker_with(messages: Iterable[bytes], folder: Path) -> Iterator[tuple[Kafka, Topics]]:
+    """Run a broker for one test, with messages in a topic."""
+    with started(Kafka(folder / "broker")) as kafka:
+        topics = Topics()
+        topics.make(kafka, partitions=1)
+        fill(kafka.bootstrap, topics.input, messages)
+        yield kafka, topics
+
+
 def test_a_start_waits_for_its_broker(
     settings: Settings, loaded: Loaded, tmp_path: Path, payments: list[dict[str, Any]]
 ) -> None:
     assert loaded
-    with started(Kafka(tmp_path / "broker")) as kafka:
-        topics = Topics()
-        topics.make(kafka, partitions=1)
-        fill(kafka.bootstrap, topics.input, bodies(payments, 100))
+    with broker_with(bodies(payments, 100), tmp_path) as (kafka, topics):
         kafka.stop()
         with streams(kafka, topics, settings, tmp_path) as make:
             stream = make("one")
@@ -352,13 +321,12 @@ def test_a_stream_whose_broker_is_gone_ends_all_the_same_when_told_to(
     settings: Settings, loaded: Loaded, tmp_path: Path, payments: list[dict[str, Any]]
 ) -> None:
     assert loaded
-    with started(Kafka(tmp_path / "broker")) as kafka:
-        topics = Topics()
-        topics.make(kafka, partitions=1)
-        fill(kafka.bootstrap, topics.input, bodies(payments, 3000))
-        with streams(kafka, topics, settings, tmp_path) as make:
-            stream = make("one", stream_batch="10")
-            stream.start()
-            wait_for(kafka, topics, 100)
-            kafka.kill()
-            assert stream.end() == 0
+    with (
+        broker_with(bodies(payments, 3000), tmp_path) as (kafka, topics),
+        streams(kafka, topics, settings, tmp_path) as make,
+    ):
+        stream = make("one", stream_batch="10")
+        stream.start()
+        wait_for(kafka, topics, 100)
+        kafka.kill()
+        assert stream.end() == 0

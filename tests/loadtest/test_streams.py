@@ -6,7 +6,7 @@ import json
 import pytest
 
 from loadtest.kill_ledger import Ledger, bodies, page
-from loadtest.stream_bench import GROWTH_ALLOWED, SETTLE_SECONDS, Lag
+from loadtest.stream_report import GROWTH_ALLOWED, SETTLE_SECONDS, Lag
 
 
 def lag(*waiting: int) -> Lag:

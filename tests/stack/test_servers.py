@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from stack.servers import S3, Hdfs, Kafka, Missing, Mlflow, Postgres, Server, ServerError, Toxiproxy
+from stack.servers import S3, Hdfs, Kafka, Missing, Mlflow, Postgres, Secured, Server, ServerError, Toxiproxy
 from stack.servers import programs as programs_of_servers
 from stack.servers.server import listens
+from tests.integration.certificates import authority, broker_certificate
 from tests.integration.started import started
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -208,6 +209,42 @@ def test_kafka_keeps_its_records_over_a_power_cut(tmp_path: Path) -> None:
         consumer.close()
         assert message is not None
         assert message.value() == b"one"
+
+
+@pytest.mark.integration
+def test_kafka_listens_with_a_login_too(tmp_path: Path) -> None:
+    from confluent_kafka import KafkaError
+    from confluent_kafka.admin import AdminClient
+
+    known, signer = authority("bank", tmp_path)
+    secured = Secured(broker_certificate(tmp_path, "bank", signer), "somebody", "one-of-us")
+    refused: list[int] = []
+
+    def client(password: str) -> AdminClient:
+        return AdminClient(
+            {
+                "bootstrap.servers": kafka.secured_bootstrap,
+                "security.protocol": "sasl_ssl",
+                "ssl.ca.location": str(known),
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": "somebody",
+                "sasl.password": password,
+                "error_cb": lambda error: refused.append(error.code()),
+                "log_level": 2,
+            }
+        )
+
+    with started(Kafka(tmp_path / "kafka", secured=secured)) as kafka:
+        kafka.make_topic("payments")
+        assert "payments" in client("one-of-us").list_topics(timeout=30).topics
+        assert not refused
+        stranger = client("not-one-of-us")
+        for _ in range(60):
+            stranger.poll(1)
+            if refused:
+                break
+        assert KafkaError._AUTHENTICATION in refused
+    assert secured.password not in repr(secured)
 
 
 @pytest.mark.integration

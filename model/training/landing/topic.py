@@ -13,7 +13,14 @@ from model.training.landing.contract import LandingError
 REQUEST_SECONDS = 5.0
 SESSION_MS = 10_000  # after so long without a word a member is taken for dead, and others get its partitions
 _FOR_GOOD = {
-    KafkaError._AUTHENTICATION: "the brokers refuse the login or the certificate: see FRAUD_KAFKA_*",
+    KafkaError._AUTHENTICATION: (
+        "the brokers refuse the login: check FRAUD_KAFKA_USER, FRAUD_KAFKA_PASSWORD_FILE (or FRAUD_KAFKA_PASSWORD) and"
+        " FRAUD_KAFKA_SASL_MECHANISM"
+    ),
+    KafkaError._SSL: (
+        "the brokers cannot be trusted: their certificate must be for their host and signed by one of those in"
+        " FRAUD_KAFKA_CA_FILE"
+    ),
     KafkaError._UNKNOWN_TOPIC: "there is no such topic: make it, or name another",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "there is no such topic: make it, or name another",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the login may not read or describe the topic",
@@ -76,6 +83,7 @@ def topic_id(topic: str, reach: dict[str, Any], on_error: Callable[[KafkaError],
         described = client.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
         return str(described[topic].result().topic_id)
     except KafkaException as error:
+        client.poll(0)  # a refused login or certificate is told to `on_error`; here it looks like no answer
         checked(error.args[0], topic)
         raise
 

@@ -71,8 +71,9 @@ def test_each_member_has_transactions_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (KafkaError._ALL_BROKERS_DOWN, ("broker-1:9092", "FRAUD_KAFKA_BOOTSTRAP")),
-        (KafkaError._AUTHENTICATION, ("refuses", "FRAUD_KAFKA_USER")),
+        (KafkaError._ALL_BROKERS_DOWN, ("broker-1:9092", "FRAUD_KAFKA_BOOTSTRAP", "FRAUD_KAFKA_SECURITY")),
+        (KafkaError._AUTHENTICATION, ("refuses", "FRAUD_KAFKA_USER", "FRAUD_KAFKA_PASSWORD_FILE")),
+        (KafkaError._SSL, ("certificate", "FRAUD_KAFKA_CA_FILE")),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, ("payments", "decisions", "FRAUD_STREAM_INPUT")),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, ("forbids", "antifraud-pod-1")),
     ],
