@@ -591,10 +591,10 @@ def folder_of(file: HistoryFile) -> str:
 def test_of_a_folder_with_a_manifest_its_snapshot_is_the_history(tmp_path: Path) -> None:
     write_parquet(tmp_path / "source.parquet", [payment(1)])
     place = open_address(tmp_path / "history")
-    place.write_bytes("stray.parquet", b"no Parquet")
     for number in (1, 2):
         with snapshot(place) as draft:
             draft.upload(f"date=2026-03-0{number}/a.parquet", tmp_path / "source.parquet")
+        place.write_bytes("stray.parquet", b"no Parquet")
     assert [folder_of(file) for file in open_history(tmp_path / "history")] == ["date=2026-03-02"]
 
 
