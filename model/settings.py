@@ -6,7 +6,6 @@ An unknown `FRAUD_*` variable or a bad value stops the start; a message names th
 import difflib
 import os
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +23,7 @@ MONTHLY_LOSS_LIMIT = 500_000.0  # requirement: the fraud that passes in a month 
 TOPIC = r"^[A-Za-z0-9._-]{1,249}$"  # what Kafka takes as a topic's name
 REGISTRIES = ("http://", "https://", "sqlite:///")
 _DURATION = re.compile(r"[0-9]{1,8}[smhd]")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class SettingsError(ValueError):
@@ -34,7 +33,7 @@ class SettingsError(ValueError):
 def parse_duration(value: object) -> object:
     """Turn `90s`, `15m`, `1h` or `7d` into a duration; anything else is left for the rule to refuse."""
     if isinstance(value, str) and _DURATION.fullmatch(value):
-        return timedelta(**{_UNITS[value[-1]]: int(value[:-1])})
+        return timedelta(**{UNITS[value[-1]]: int(value[:-1])})
     if isinstance(value, timedelta):
         return value
     raise ValueError("must be a whole number of at most 8 digits followed by s, m, h or d, such as 1d")
@@ -347,55 +346,3 @@ def _mistake(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(PREFIX + field)
     return f"{PREFIX}{field}: {text[0].lower()}{text[1:]}"
-
-
-def settings_page() -> str:
-    """Return the page of all settings, Markdown, that `docs/settings.md` holds."""
-    lines = [_PAGE_HEAD, "| variable | default | rule | what for |", "|---|---|---|---|"]
-    schema = Settings.model_json_schema()["properties"]
-    for name, field in Settings.model_fields.items():
-        meaning = " ".join((field.description or "").split())
-        default = _default(field.default)
-        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {_rule(schema[name])} | {meaning} |")
-    return "\n".join(lines) + "\n"
-
-
-def _default(value: object) -> str:
-    if value is None or value == "":
-        return "none"
-    if isinstance(value, timedelta):
-        return f"`{_as_duration(value)}`"
-    return f"`{value}`"
-
-
-def _as_duration(value: timedelta) -> str:
-    """Return a duration as it is written in a setting; in hours where those are whole, else in the largest unit."""
-    for letter in "hms":
-        unit = timedelta(**{_UNITS[letter]: 1})
-        if value % unit == timedelta(0):
-            return f"{value // unit}{letter}"
-    raise ValueError(f"{value} is not a whole number of seconds")
-
-
-def _rule(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return ", ".join(schema["enum"])
-    if "pattern" in schema:
-        pattern = str(schema["pattern"]).replace("|", "\\|")
-        return f"matches `{pattern}`"
-    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    rules = [f"{words} {schema[bound]:.15g}" for bound, words in bounds.items() if bound in schema]
-    kinds = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
-    if schema.get("format") == "duration":
-        return "duration, such as `90s`, `15m`, `1h`, `7d`"
-    return ", ".join((kinds.get(schema.get("type", ""), "text"), *rules))
-
-
-_PAGE_HEAD = """# Settings
-
-All settings are environment variables; while developing, lines of a `.env` file in the working folder do as well. A
-variable that begins with `FRAUD_` and is not in this list stops the start, as does a value that breaks its rule; the
-message names the variable and the rule, never the value. Flags of `antifraud` commands stand above both.
-
-This page is generated from `model/settings.py` by `antifraud settings`; `make check` compares the two.
-"""

@@ -15,6 +15,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
-    from model.settings import settings_page
+    from model.settings_page import settings_page
 
     return print_or_compare(settings_page(), options.check)
