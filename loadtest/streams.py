@@ -114,7 +114,7 @@ class StreamProcess:
 
     def last_words(self) -> str:
         """Return the end of what it said."""
-        return self.log.read_text(encoding="utf-8", errors="replace")[-500:].strip()
+        return self.log.read_text(encoding="utf-8", errors="replace")[-1500:].strip()
 
     def end(self) -> int:
         """Tell it to end and return its exit code."""

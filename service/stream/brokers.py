@@ -114,6 +114,9 @@ def common(settings: Settings) -> dict[str, Any]:
         "client.id": f"antifraud-{member_name(settings)}",
         "security.protocol": settings.kafka_security,
         "reconnect.backoff.max.ms": 2000,
+        # By default a client that has lost all brokers begins again with the bootstrap servers. With few brokers it may
+        # drop each new connection for the next beginning, for ever, while its calls outlast their time limits.
+        "metadata.recovery.strategy": "none",
         "log_level": 2,  # what goes wrong is said here, in words, and once
         "log.connection.close": False,
     }
@@ -164,6 +167,9 @@ def make_producer(settings: Settings, *, on_error: Callable[[KafkaError], None])
             "message.max.bytes": LONGEST_MESSAGE,
             "queue.buffering.max.kbytes": settings.stream_queue_kb,
             "linger.ms": 5,
+            # The end of a transaction is still written down when the next one begins: by default that is asked for
+            # again after 100 ms, most of the age of a decision where little is to be done.
+            "retry.backoff.ms": 10,
             "compression.type": "lz4",
             "partitioner": "murmur2_random",  # as Java's: one key lies in one partition, whoever writes it
             "error_cb": on_error,

@@ -10,11 +10,11 @@ import logging
 import time
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from model.settings import Settings
 from service.judge import Judge
-from service.stream.brokers import StreamError, make_consumer, require_topics
+from service.stream.brokers import StreamError, advice, is_hopeless, make_consumer, require_topics
 from service.stream.connection import Connection
 from service.stream.meters import Beat, Meters
 from service.stream.pace import IDLE_SECONDS, Pace, StoppedError
@@ -86,7 +86,7 @@ class Member:
         try:
             require_topics(self._consumer, self._settings, waiting=self._look_around)
             self._transactions.open()
-            self._share.ask_for(self._settle_quietly)
+            self._share.ask_for(self._settle_quietly, self._bear)
             while not self.stopping:
                 self._turn()
                 await asyncio.sleep(0)  # another pair is taken here: between two transactions, never within one
@@ -123,10 +123,24 @@ class Member:
         try:
             self._share.rewind()
         except KafkaException as error:
-            self._connection.note(error.args[0])
-            self._pace.pause(IDLE_SECONDS)
+            self._bear(error.args[0])
             return False
         return True
+
+    def _bear(self, error: KafkaError) -> None:
+        """Take it that a question to the brokers was not answered, and wait before the next.
+
+        Raises
+        ------
+        StreamError
+            If it never will be.
+        StoppedError
+            If the process was told to end.
+        """
+        if is_hopeless(error):
+            raise StreamError(advice(error, self._settings)) from None
+        self._connection.note(error)
+        self._pace.pause(IDLE_SECONDS)
 
     def _collect(self) -> tuple[float, list[Any]]:
         """Return the next batch, and when its first message came; nothing if the share changed meanwhile."""
@@ -141,9 +155,9 @@ class Member:
             self._pace.turn()
             if self._share.has_moved():
                 return began, []
-            good = [message for message in found if message.error() is None]
-            if len(good) < len(found):
-                self._connection.note(next(message.error() for message in found if message.error() is not None))
+            for error in filter(None, (message.error() for message in found)):
+                self._connection.note(error)
+            good = self._share.only_new(message for message in found if message.error() is None)
             if good and not batch:
                 began = time.monotonic()
                 end = began + settings.stream_linger_ms / 1000

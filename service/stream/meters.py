@@ -117,6 +117,9 @@ class Meters:
         self.moves = Counter(
             "fraud_stream_rebalances", "Changes of this member's share.", ("event",), registry=registry
         )
+        self.repeated = Counter(
+            "fraud_stream_repeated", "Messages that the client gave a second time, left out.", registry=registry
+        )
         self.partitions = Gauge("fraud_stream_partitions", "Partitions that are this member's.", registry=registry)
         self.connected = Gauge("fraud_stream_connected", "1 while a broker is connected.", registry=registry)
         self.waits = Counter(

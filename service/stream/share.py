@@ -1,12 +1,19 @@
-"""What the group gives a member of the topic: its place in the group, its partitions, and what waits in them."""
+"""What the group gives a member of the topic: its place in the group, its partitions, and what waits in them.
+
+Where a partition is read from is always said to the client as a number. Told only "the beginning", it asks the brokers
+for that number, and if the partition is taken away before the answer comes, it asks again half a second later, and goes
+on to read what is not this member's any more (librdkafka 2.16: an outdated answer is retried whatever became of the
+partition). What it has read like that it delivers as soon as the partition is given back, and then once more. So
+offsets that were seen before are dropped here, too, whatever the client does.
+"""
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from service.stream.brokers import ASK_SECONDS
 from service.stream.meters import Meters
@@ -46,16 +53,17 @@ class Share:
     ) -> None:
         self._consumer, self._topic, self._meters, self._clock = consumer, topic, meters, clock
         self._settle: Callable[[], object] = bool
-        self._moved = False
-        self._fresh: set[int] = set()
+        self._bear: Callable[[KafkaError], object] = bool
+        self._moved = self._dropping = False
         self._positions: dict[int, int] = {}
+        self._next: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._looked = -math.inf
         self.joined = self.rewind_due = False
         self.membership: object = None
         meters.lag.source = self.lags
 
-    def ask_for(self, settle: Callable[[], object]) -> None:
+    def ask_for(self, settle: Callable[[], object], bear: Callable[[KafkaError], object]) -> None:
         """Join the group.
 
         Parameters
@@ -63,8 +71,11 @@ class Share:
         settle
             Finishes the transaction under way, before partitions go to others; must not raise, or the client would
             stop rebalancing.
+        bear
+            Told what was in the way of a question that has to be answered before partitions are read; waits a little,
+            or raises to end the stream.
         """
-        self._settle = settle
+        self._settle, self._bear = settle, bear
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -91,6 +102,25 @@ class Share:
         """Take it that these offsets, by partition, are committed."""
         self._positions |= offsets
 
+    def only_new(self, messages: Iterable[Any]) -> list[Any]:
+        """Return the messages that were not returned before, in their order; others are dropped.
+
+        A rewind sets back what counts as returned.
+        """
+        good, dropped = [], 0
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            if offset < self._next.get(partition, math.inf):
+                dropped += 1
+                continue
+            self._next[partition] = offset + 1
+            good.append(message)
+        if dropped and not self._dropping:
+            log.warning("the client repeats itself: %d messages and more are left out", dropped)
+        self._dropping = bool(dropped)
+        self._meters.repeated.inc(dropped)
+        return good
+
     def rewind(self) -> None:
         """Read on from the last committed offset of each partition.
 
@@ -99,9 +129,9 @@ class Share:
         KafkaException
             If the brokers do not say where that is.
         """
-        for place in self._committed(self._consumer.assignment()):
-            place.offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
+        for place in self._starts(self._consumer.assignment()):
             self._seek(place)
+            self._next[place.partition] = place.offset
         self.rewind_due = False
 
     def _seek(self, place: TopicPartition) -> None:
@@ -109,29 +139,47 @@ class Share:
         try:
             self._consumer.seek(place)
         except KafkaException as error:
-            # Not read from yet, or gone meanwhile: then it begins at what is committed by itself.
+            # Not read from yet, or gone meanwhile: then it begins at what was committed when it was given.
             if error.args[0].code() not in (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION):
                 raise
 
-    def _committed(self, places: list[TopicPartition]) -> list[TopicPartition]:
-        """Return where the group stands; a transaction that is still open there is waited for."""
+    def _starts(self, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Return where to read on: what is committed, or the first message there is; errors as of `rewind`.
+
+        A transaction that is still open there is waited for.
+        """
         if not places:
             return []
-        found: list[TopicPartition] = self._consumer.committed(places, ASK_SECONDS)
+        found: list[TopicPartition] = self._consumer.committed(list(places), ASK_SECONDS)
         for place in found:
             if place.error is not None:
                 raise KafkaException(place.error)
+            first, _ = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
+            place.offset = max(place.offset, first)
         return found
 
     # --- moves --------------------------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, places: list[TopicPartition]) -> None:
+        starts = self._insist_on_starts(places)
+        self._consumer.incremental_assign(starts)
+        given = {start.partition: start.offset for start in starts}
+        self._next |= given
+        self._positions |= given
+        self._meters.partitions.set(len(self._positions))
+        self._looked = -math.inf
         self.joined = True
         self._meters.moves.labels("assigned").inc()
-        self._fresh |= {place.partition for place in places}
         self.note_membership()
         if places:
             log.info("partitions %s are this member's", _named(places))
+
+    def _insist_on_starts(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        while True:
+            try:
+                return self._starts(places)
+            except KafkaException as error:
+                self._bear(error.args[0])
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         # The transaction under way is finished first: after this, others read on from what is committed.
@@ -152,30 +200,17 @@ class Share:
         self._moved = True
         for place in places:
             self._positions.pop(place.partition, None)
-            self._fresh.discard(place.partition)
+            self._next.pop(place.partition, None)
         self._meters.partitions.set(len(self._positions))
 
     # --- what waits ---------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Find out where partitions stand that are new here, and now and then where all end; for the lag only."""
-        if self._fresh:
-            self._learn_positions()
+        """Find out, now and then, where the partitions end; for the lag only."""
         now = self._clock()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             self._ends = dict(self._found_ends())
-
-    def _learn_positions(self) -> None:
-        try:
-            found = self._committed([TopicPartition(self._topic, partition) for partition in self._fresh])
-        except KafkaException:
-            return
-        for place in found:
-            self._positions.setdefault(place.partition, max(place.offset, 0))
-        self._fresh.clear()
-        self._looked = -math.inf
-        self._meters.partitions.set(len(self._positions))
 
     def _found_ends(self) -> Iterable[tuple[int, int]]:
         for partition in self._positions:

@@ -66,7 +66,7 @@ class Transactions:
         self._settings, self._judge, self._meters = settings, judge, meters
         self._pace, self._connection, self._share = pace, connection, share
         self._producer: Producer | None = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._pool = _one_thread()
         self._underway: _Underway | None = None
         self._aborted_in_a_row = 0
         self._gone = False
@@ -94,6 +94,8 @@ class Transactions:
                 self._connection.note(error.args[0])
                 self._pace.pause(1)
                 continue
+            producer.poll(0)  # hears what it had to say of brokers that were away: that is over
+            self._connection.show(True)
             self._producer = producer
             return
 
@@ -145,10 +147,9 @@ class Transactions:
         self._insist(lambda: producer.commit_transaction(ASK_SECONDS))
 
     def _insist(self, question: Callable[[], object]) -> None:
-        """Ask again as long as the answer is that asking again helps, but not for ever.
+        """Ask again as long as the answer is that asking again helps, but not longer than a transaction may stay open.
 
-        After a broker was restarted a client may go on without ever finding its coordinator again; a new one does. By
-        then the brokers have aborted the transaction themselves, or committed it: the offsets tell.
+        By then the brokers have aborted it themselves, or committed it: the offsets tell.
         """
         end = time.monotonic() + self._settings.stream_transaction_seconds
         while True:
@@ -182,9 +183,12 @@ class Transactions:
         if underway is None:
             return True
         try:
-            underway.done.result()
+            underway.done.result(self._settings.stream_transaction_seconds + 2 * ASK_SECONDS)
         except KafkaException as error:
             self._recover(error.args[0])
+            return False
+        except TimeoutError:
+            self._abandon()
             return False
         self._aborted_in_a_row = 0
         self._connection.show(True)
@@ -223,6 +227,15 @@ class Transactions:
         self._aborted_in_a_row += 1
         self._pace.pause(min(0.05 * 2.0**self._aborted_in_a_row, LONGEST_PAUSE))
 
+    def _abandon(self) -> None:
+        """Leave a producer that does not come back from a call to its thread; another one takes over and fences it."""
+        self._share.rewind_due = True
+        self._meters.transactions.labels("aborted").inc()
+        log.warning("a commit did not come back in time: another client takes over")
+        self._pool.shutdown(wait=False)
+        self._pool = _one_thread()
+        self.open()
+
     def _abort(self) -> bool:
         """Abort the open transaction and return whether this producer can begin another."""
         producer = self._producer
@@ -246,3 +259,7 @@ class Transactions:
                 pass
         self._gone = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="commit")

@@ -1,5 +1,6 @@
 """Members of a consumer group as processes, and what is committed in the end."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,15 +33,30 @@ def streams(kafka: Kafka, topics: Topics, settings: Settings, folder: Path) -> I
                 **{f"FRAUD_{name.upper()}": value for name, value in given.items()},
             }
             stream = StreamProcess(variables, log=folder / f"{member}.log")
+            stack.callback(_tell, member, stream)
             stack.callback(stream.kill)
             return stream
 
         yield make
 
 
+def _tell(member: str, stream: StreamProcess) -> None:
+    """Show how it ended; the test run prints that of tests that fail."""
+    sys.stdout.write(f"the last words of {member}:\n{stream.last_words()}\n")
+
+
 def wait_for(kafka: Kafka, topics: Topics, count: int) -> None:
+    """Wait until so many messages are committed, as long as ever more are."""
     with Watch(kafka.bootstrap, topics) as watch:
-        wait_until(lambda: watch.committed() >= count, seconds=PATIENCE, what=f"{count} messages are committed")
+        committed = -1
+        while committed < count:
+            before = committed
+            wait_until(
+                lambda: watch.committed() > before,  # noqa: B023  asked at once
+                seconds=PATIENCE,
+                what=f"more than {before} of {count} messages are committed",
+            )
+            committed = watch.committed()
 
 
 def clean(ledger: Ledger, count: int) -> bool:

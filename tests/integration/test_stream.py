@@ -150,12 +150,13 @@ def at_work(kafka: Kafka, topics: Topics, start: Start, messages: Iterable[bytes
     return stream
 
 
+@pytest.mark.parametrize("go", [Kafka.stop, Kafka.kill])
 def test_a_broker_that_goes_and_comes_back_costs_time_only(
-    kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]]
+    kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]], go: Callable[[Kafka], None]
 ) -> None:
     count = 3000
     stream = at_work(kafka, topics, start, bodies(payments, count))
-    kafka.stop()
+    go(kafka)
     wait_until(lambda: stream.page("/ready")[0] == 503, seconds=PATIENCE, what="it is not ready any more")
     assert stream.page("/health")[0] == 200
     kafka.start()

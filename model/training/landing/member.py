@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -118,20 +119,22 @@ class Member:
             # Raised within the client's own call it would be lost.
             self._waiting.fatal = error if isinstance(error, LandingError) else self._waiting.fatal
 
-    def _first_offsets(self, consumer: Consumer, partitions: list[int]) -> dict[int, int | None]:
+    def _first_offsets(self, consumer: Consumer, partitions: list[int]) -> dict[int, int]:
         if not partitions:
             self._say(f"{self._topic}: no more partitions for this one, other members of the group have the rest")
             return {}
         noted = self.until_done(lambda: kafka.noted(consumer, self._topic, partitions), polls=False)
-        landed: dict[int, int] = {}
-        if any(offset is None for offset, _ in noted.values()):
+        offsets = {number: offset for number, (offset, _) in noted.items() if offset is not None}
+        if len(offsets) < len(noted):
             # Brokers forget a group that was away for long; then the files say what has landed.
-            landed = self.until_done(self._landed, polls=False)
-        offsets = {number: landed.get(number) if offset is None else offset for number, (offset, _) in noted.items()}
-        for number, offset in offsets.items():
-            self.buffers[number] = Buffer(number, offset or 0, plan=planned(noted[number][1]))
-        self._say(f"{self._topic}: landing partitions {', '.join(map(str, sorted(offsets)))}")
-        return offsets
+            offsets = self.until_done(self._landed, polls=False) | offsets
+        for number in partitions:
+            if number not in offsets:
+                first = partial(kafka.first_of, consumer, self._topic, number)
+                offsets[number] = self.until_done(first, polls=False)
+            self.buffers[number] = Buffer(number, offsets[number], plan=planned(noted[number][1]))
+        self._say(f"{self._topic}: landing partitions {', '.join(map(str, sorted(partitions)))}")
+        return {number: offsets[number] for number in partitions}
 
     def _landed(self) -> dict[int, int]:
         """Return for each partition of which there are files the offset after the last."""

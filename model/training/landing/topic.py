@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from model.settings import Settings
@@ -55,6 +55,8 @@ def connection(settings: Settings) -> dict[str, Any]:
         raise LandingError("FRAUD_KAFKA_BOOTSTRAP or --kafka-bootstrap must name brokers, such as broker:9092")
     found: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_bootstrap,
+        # As in the stream (`service/stream/brokers.py`): the default may never find back to brokers that were away.
+        "metadata.recovery.strategy": "none",
         "security.protocol": settings.kafka_security,
         "ssl.ca.location": settings.kafka_ca_file and str(settings.kafka_ca_file),
         "ssl.certificate.location": settings.kafka_certificate_file and str(settings.kafka_certificate_file),
@@ -144,11 +146,22 @@ def answer(member: Consumer | None, topic: str) -> None:
         raise
 
 
-def begin(member: Consumer, topic: str, offsets: dict[int, int | None]) -> None:
-    """Begin to read more partitions, each at an offset, or with its first record for None."""
-    member.incremental_assign(
-        [TopicPartition(topic, number, OFFSET_BEGINNING if at is None else at) for number, at in offsets.items()]
-    )
+def first_of(member: Consumer, topic: str, partition: int) -> int:
+    """Return the offset of the first record that a partition has; errors as of `checked`."""
+    try:
+        return int(member.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_SECONDS)[0])
+    except KafkaException as error:
+        checked(error.args[0], topic)
+        raise
+
+
+def begin(member: Consumer, topic: str, offsets: dict[int, int]) -> None:
+    """Begin to read more partitions, each at an offset.
+
+    By number, since a client that has to ask for it (librdkafka 2.16) may go on with a partition that was taken away
+    before it was answered.
+    """
+    member.incremental_assign([TopicPartition(topic, number, at) for number, at in offsets.items()])
 
 
 def end_of(member: Consumer | None, topic: str, partition: int) -> int:
