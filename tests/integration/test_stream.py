@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -164,6 +165,27 @@ def test_a_broker_that_goes_and_comes_back_costs_time_only(
     stream.wait_until_ready()
     assert f"Kafka at {kafka.bootstrap} does not answer" in said_of(stream)
     assert stream.end() == 0
+    assert clean(balance(kafka.bootstrap, topics, count), count)
+
+
+def test_brokers_and_members_killed_at_random_lose_and_double_nothing(
+    kafka: Kafka, topics: Topics, start: Start, payments: list[dict[str, Any]]
+) -> None:
+    count, rng = 6000, random.Random(3)  # noqa: S311  no secret, and repeatable
+    one, two = start("one", stream_batch="20"), start("two", stream_batch="20")
+    fill(kafka.bootstrap, topics.input, bodies(payments, count))
+    for _ in range(3):
+        time.sleep(rng.uniform(1, 6))
+        rng.choice([Kafka.stop, Kafka.kill])(kafka)
+        time.sleep(rng.choice([0, 0.2, 1, 8]))
+        kafka.start()
+        killed = rng.choice([one, two])
+        killed.kill()
+        killed.start()
+    wait_for(kafka, topics, count)
+    for stream in (one, two):
+        stream.wait_until_ready()
+        assert stream.end() == 0
     assert clean(balance(kafka.bootstrap, topics, count), count)
 
 
