@@ -84,14 +84,16 @@ class Hdfs(Server):
             raise ServerError(f"HDFS could not be formatted:\n{(done.stdout + done.stderr)[-3000:]}")
 
     def _live(self) -> int | None:
-        """Return how many DataNodes live and have told of their blocks; nothing while the NameNode does not answer."""
+        """Return how many DataNodes live and told of blocks and room; nothing while the NameNode does not answer."""
         query = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
         with (
             suppress(OSError, ValueError, KeyError, IndexError),
             urllib.request.urlopen(self.webhdfs + query, timeout=5) as answer,  # noqa: S310  http on loopback
         ):
             state = json.load(answer)["beans"][0]
-            return int(state["NumLiveDataNodes"]) if state["FSState"] == "Operational" else 0
+            # A DataNode counts as alive once it has registered; until its first heartbeat nothing can be written to it.
+            is_usable = state["FSState"] == "Operational" and state["CapacityRemaining"] > 0
+            return int(state["NumLiveDataNodes"]) if is_usable else 0
         return None
 
 
