@@ -708,7 +708,7 @@ def test_no_id_and_no_amount_is_in_the_metrics(client: TestClient, payments: lis
     client.get(f"/{MARK}")
     text = client.get("/metrics").text
     assert MARK not in text
-    assert "8127" not in text
+    assert "8127.25" not in text
     labels = {name for (_, labels) in metrics_of(client) for name, _ in labels}
     own = {"route", "status", "decision", "entity", "model", "statistics", "engine", "result", "le", "generation"}
     assert labels <= own | {
