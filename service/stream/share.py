@@ -115,10 +115,11 @@ class Share:
                 continue
             self._next[partition] = offset + 1
             good.append(message)
-        if dropped and not self._dropping:
-            log.warning("the client repeats itself: %d messages and more are left out", dropped)
+        if dropped:
+            self._meters.repeated.inc(dropped)
+            if not self._dropping:
+                log.warning("the client gives messages a second time: they are left out, %d to begin with", dropped)
         self._dropping = bool(dropped)
-        self._meters.repeated.inc(dropped)
         return good
 
     def rewind(self) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from loadtest.kill_ledger import Ledger
@@ -45,16 +46,19 @@ def _tell(member: str, stream: StreamProcess) -> None:
     sys.stdout.write(f"the last words of {member}:\n{stream.last_words()}\n")
 
 
+def _is_beyond(watch: Watch, count: int) -> bool:
+    return watch.committed() > count
+
+
 def wait_for(kafka: Kafka, topics: Topics, count: int) -> None:
     """Wait until so many messages are committed, as long as ever more are."""
     with Watch(kafka.bootstrap, topics) as watch:
-        committed = -1
+        committed = 0
         while committed < count:
-            before = committed
             wait_until(
-                lambda: watch.committed() > before,  # noqa: B023  asked at once
+                partial(_is_beyond, watch, committed),
                 seconds=PATIENCE,
-                what=f"more than {before} of {count} messages are committed",
+                what=f"more than {committed} of {count} messages are committed",
             )
             committed = watch.committed()
 
